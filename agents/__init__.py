@@ -1,0 +1,1 @@
+"""Agents: one a file, readable top to bottom, made to be copied. Each module has `make(**static)`."""

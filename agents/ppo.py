@@ -1,0 +1,331 @@
+"""A compact transformer that learns by PPO which slates keep people coming back.
+
+It reads one token a turn (the last slate and what was done with it, slots pooled), attends to its last `window`
+turns through a cache, and scores every item; the slate is a Plackett-Luce sample of the scores, so its
+log-probability is exact. Beside the transformer runs a memory that needs no training: a Bayesian linear regression of
+what this user did on what the items were (the model inside LinUCB, Li et al. 2010), updated slot by slot. The network
+decides how much of it to follow, and adds its own.
+
+This file holds the network and how it acts. Returns, objective and training are in `jaxreco.learning`. Copy the file,
+change it, and train the copy: `jaxreco train --agent ./my_ppo.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxreco.base import CLICK, EXAMINED, LEAVE, LIKE, Catalog, Observation
+from jaxreco.nn import plackett_luce
+from jaxreco.nn.transformer import Block
+from jaxreco.struct import Struct
+
+Array = jax.Array
+
+SCALARS = 6
+ITEM_FEATURES = 3
+OUTCOMES = 3  # what the regression predicts of a slot: minutes, watched fraction, click
+RECENT_HOURS = 8.0
+SHARPNESS = 4.0  # of the radial basis functions: half height at an inner product of 0.83
+
+
+class Tastes(Struct):
+    """What the regression knows of the user. `R` regressors: the item's description, 1, recent items of its category."""
+
+    covariance: Array  # f32[R, R], of the posterior, in units of the noise
+    evidence: Array  # f32[OUTCOMES, R], sum of outcome times regressors
+    recent: Array  # f32[C], items shown lately, fading over hours
+    clock: Array  # f32[], when this was written
+
+
+class Memory(Struct):
+    """What the agent remembers of one user."""
+
+    tastes: Tastes
+    caches: Any  # one Ring a layer
+
+
+class Percept(Struct):
+    """What the network perceives in one turn; kept for the update."""
+
+    slate: Array  # i32[K]
+    actions: Array  # i32[K]
+    watch: Array  # f32[K]
+    seen: Array  # i32[H], items in the visible history
+    scalars: Array  # f32[SCALARS]
+    belief: Array  # f32[OUTCOMES, R], posterior mean of the regression
+    recent: Array  # f32[C]
+
+
+class Judgement(Struct):
+    """What the network makes of a turn."""
+
+    logits: Array  # f32[I]
+    value: Array  # f32[], normalised
+    slot_value: Array  # f32[], expected reward of a slot that is looked at
+
+
+class Decision(Struct):
+    """The extras of `act`: what the update needs to know of it."""
+
+    log_prob: Array  # f32[K], of each slot given those above it
+    value: Array  # f32[], discounted reward to come
+    slot_value: Array  # f32[]
+    percept: Percept
+
+
+class Replayed(Struct):
+    """A turn judged again, under new parameters."""
+
+    log_prob: Array  # f32[K]
+    entropy: Array  # f32[], nats, of the first slot
+    value: Array  # f32[], normalised
+    slot_value: Array  # f32[]
+
+
+class PPOParams(Struct):
+    """What is learned, and three numbers that go with it."""
+
+    net: Any  # Network
+    anchors: Array  # f32[A, D], places in the catalog's embedding; not learned
+    value_mean: Array  # f32[], of returns, so that the value head works on standard scores
+    value_std: Array  # f32[]
+    temperature: Array  # f32[], of the slate; 1 while learning
+
+
+class Network(nnx.Module):
+    """Percepts in, a score for every item out."""
+
+    def __init__(self, agent: PPO, n_items: int, linear: int, n_categories: int, *, rngs: nnx.Rngs) -> None:
+        width, regressors = agent.width, linear + 2
+        small = nnx.initializers.normal(0.01)
+        self.slot = nnx.Linear(linear + 6, width, rngs=rngs)
+        self.token = nnx.Linear(width + SCALARS + n_categories + OUTCOMES * regressors, width, rngs=rngs)
+        self.blocks = nnx.List([Block(width, agent.heads, agent.window, rngs=rngs) for _ in range(agent.layers)])
+        self.norm = nnx.LayerNorm(width, rngs=rngs)
+        self.trust = nnx.Linear(width, OUTCOMES, kernel_init=small, rngs=rngs)  # in each of the regression's outcomes
+        self.follow = nnx.Param(jnp.asarray(agent.follow))
+        self.own = nnx.Linear(width, linear + n_categories, kernel_init=small, rngs=rngs)
+        self.recent = nnx.Param(jnp.asarray(-0.3))
+        self.item = nnx.Param(jnp.zeros(n_items))
+        self.repeat = nnx.Param(jnp.asarray(3.0))
+        self.cooling = nnx.Param(jnp.asarray(0.5))
+        self.hidden = nnx.Linear(width, 64, rngs=rngs)
+        self.values = nnx.Linear(64, 2, kernel_init=small, rngs=rngs)
+
+    def embed(self, percept: Percept, catalog: Catalog, items: Array) -> Array:
+        """The turn's token f32[width]."""
+        item = jnp.maximum(percept.slate, 0)
+        bits = [(percept.actions & bit) != 0 for bit in (EXAMINED, CLICK, LIKE, LEAVE)]
+        fraction = percept.watch / catalog.duration[item]
+        did = jnp.stack([*bits, fraction, percept.slate >= 0], axis=-1).astype(jnp.float32)
+        slots = jnp.concatenate([items[item], did], axis=-1)
+        looked = did[:, :1]
+        pooled = jnp.sum(jax.nn.gelu(self.slot(slots)) * looked, axis=0) / (1.0 + jnp.sum(looked))
+        known = [pooled, percept.scalars, jnp.log1p(percept.recent), percept.belief.ravel()]
+        return self.token(jnp.concatenate(known))
+
+    def judge(self, hidden: Array, percept: Percept, items: Array, membership: Array) -> Judgement:
+        """Scores and values from the transformer's output f32[width]."""
+        h, linear = self.norm(hidden), items.shape[1]
+        belief = (self.follow[...] + self.trust(h)) @ percept.belief
+        own = self.own(h)
+        tired = (self.recent[...] + belief[-1]) * jnp.log1p(percept.recent)
+        # A product with a one-hot matrix, not a gather: the gradient of a gather from C to I rows is a slow scatter.
+        logits = items @ (belief[:linear] + own[:linear]) + (own[linear:] + tired) @ membership + self.item[...]
+        # A padded, EMPTY slot must fall off the end, not wrap round to the last item.
+        logits = logits.at[percept.seen].add(-self.repeat[...], mode="drop", wrap_negative_indices=False)
+        value, slot_value = self.values(jax.nn.gelu(self.hidden(h)))
+        return Judgement(logits=logits, value=value, slot_value=slot_value)
+
+
+@dataclasses.dataclass(frozen=True)
+class PPO:
+    """The agent's statics.
+
+    Args:
+      width, layers, heads: of the transformer. window: turns it sees.
+      anchors: A, places in the catalog by which items are described.
+      follow: weight, to begin with, of the regression's prediction of each outcome in an item's score.
+    """
+
+    width: int = 64
+    layers: int = 2
+    heads: int = 4
+    window: int = 32
+    anchors: int = 32
+    follow: tuple[float, ...] = (10.0, 3.0, 0.0)
+    privileged: ClassVar[bool] = False
+    learns: ClassVar[bool] = True
+    tile: ClassVar[int] = 128
+
+    def init(self, key: Array, env: Any, catalog: Catalog) -> PPOParams:
+        """A fresh network. The key is consumed."""
+        key_anchors, key_net = jax.random.split(key)
+        anchors = spread_anchors(key_anchors, catalog.embedding, min(self.anchors, catalog.n_items))
+        n_categories = int(jnp.max(catalog.category)) + 1
+        net = Network(self, catalog.n_items, len(anchors) + ITEM_FEATURES, n_categories, rngs=nnx.Rngs(key_net))
+        return PPOParams(
+            net=net,
+            anchors=anchors,
+            value_mean=jnp.float32(0.0),
+            value_std=jnp.float32(1.0),
+            temperature=jnp.float32(1.0),
+        )
+
+    def reset(self, agent_params: PPOParams) -> Memory:
+        """The memory before the first turn."""
+        net = agent_params.net
+        linear = agent_params.anchors.shape[0] + ITEM_FEATURES
+        regressors, n_categories = linear + 2, net.own.out_features - linear
+        tastes = Tastes(
+            covariance=jnp.eye(regressors),
+            evidence=jnp.zeros((OUTCOMES, regressors)),
+            recent=jnp.zeros(n_categories),
+            clock=jnp.float32(0.0),
+        )
+        return Memory(tastes=tastes, caches=tuple(block.empty_cache() for block in net.blocks))
+
+    def act(
+        self, key: Array, agent_params: PPOParams, memory: Memory, obs: Observation, catalog: Catalog
+    ) -> tuple[Array, Memory, Decision]:
+        """A Plackett-Luce slate i32[K], the memory with this turn in it, and the Decision. The key is consumed."""
+        judged, memory, percept = self._look(agent_params, memory, obs, catalog)
+        cooler = (membership_of(agent_params, catalog), agent_params.net.cooling[...] / agent_params.temperature)
+        logits = judged.logits / agent_params.temperature
+        slate = plackett_luce.sample(key, logits, obs.slate.shape[0], *cooler)
+        decision = Decision(
+            log_prob=plackett_luce.log_prob(logits, slate, *cooler)[0],
+            value=agent_params.value_mean + agent_params.value_std * judged.value,
+            slot_value=judged.slot_value,
+            percept=percept,
+        )
+        return slate, memory, decision
+
+    def value(self, agent_params: PPOParams, memory: Memory, obs: Observation, catalog: Catalog) -> Array:
+        """f32[], discounted reward to come."""
+        judged, _, _ = self._look(agent_params, memory, obs, catalog)
+        return agent_params.value_mean + agent_params.value_std * judged.value
+
+    def replay(
+        self, agent_params: PPOParams, memory: Memory, percept: Percept, episode: Array, slate: Array, catalog: Catalog
+    ) -> Replayed:
+        """T turns judged again in one pass, given the memory before the first: leaves [T, ...].
+
+        Args:
+          percept: [T, ...]. episode: i32[T], resets before each turn. slate: i32[T, K], what was shown.
+        """
+        net = agent_params.net
+        items, membership = describe(catalog, agent_params.anchors), membership_of(agent_params, catalog)
+        x = jax.vmap(lambda p: net.embed(p, catalog, items))(percept)
+        for block, cache in zip(net.blocks, memory.caches, strict=True):
+            x = block.sequence(x, cache, episode)
+
+        @jax.checkpoint  # scores of all items in all turns do not fit into the cache: judge again on the way back
+        def one(turn: tuple[Array, Percept, Array]) -> Replayed:
+            hidden, percept, slate = turn
+            judged = net.judge(hidden, percept, items, membership)
+            log_prob, entropy = plackett_luce.log_prob(judged.logits, slate, membership, net.cooling[...])
+            return Replayed(log_prob, entropy, judged.value, judged.slot_value)
+
+        return jax.lax.map(one, (x, percept, slate))
+
+    def _look(
+        self, agent_params: PPOParams, memory: Memory, obs: Observation, catalog: Catalog
+    ) -> tuple[Judgement, Memory, Percept]:
+        net = agent_params.net
+        items, membership = describe(catalog, agent_params.anchors), membership_of(agent_params, catalog)
+        tastes = learn_tastes(memory.tastes, obs, catalog, items)
+        percept = perceive(obs, tastes)
+        x, caches = net.embed(percept, catalog, items), []
+        for block, cache in zip(net.blocks, memory.caches, strict=True):
+            x, cache = block.step(x, cache)
+            caches.append(cache)
+        return net.judge(x, percept, items, membership), Memory(tastes=tastes, caches=tuple(caches)), percept
+
+
+def features(catalog: Catalog) -> Array:
+    """f32[I, ITEM_FEATURES]: quality, log popularity and log duration, around 0 and of the size of an embedding."""
+    popular = jnp.log(catalog.popularity * catalog.n_items + 1e-3)
+    long = jnp.log(catalog.duration) - jnp.mean(jnp.log(catalog.duration))
+    return 0.3 * jnp.stack([catalog.quality, popular, 2.0 * long], axis=-1)
+
+
+def describe(catalog: Catalog, anchors: Array) -> Array:
+    """f32[I, A + ITEM_FEATURES]: how near each item is to each anchor, and its features.
+
+    Radial basis functions, because interests have several peaks and what is linear in the embedding has one.
+    """
+    near = jnp.exp(SHARPNESS * (catalog.embedding @ anchors.T - 1.0))
+    return jnp.concatenate([near, features(catalog)], axis=-1)
+
+
+def membership_of(agent_params: PPOParams, catalog: Catalog) -> Array:
+    """f32[C, I]: 1 where the item is of the category."""
+    n_categories = agent_params.net.own.out_features - agent_params.anchors.shape[0] - ITEM_FEATURES
+    return (catalog.category == jnp.arange(n_categories)[:, None]).astype(jnp.float32)
+
+
+def spread_anchors(key: Array, embedding: Array, size: int, rounds: int = 20) -> Array:
+    """f32[size, D]: spherical k-means (Dhillon & Modha 2001) of the items. The key is consumed."""
+    anchors = embedding[jax.random.choice(key, embedding.shape[0], (size,), replace=False)]
+
+    def step(_: int, anchors: Array) -> Array:
+        nearest = jnp.argmax(embedding @ anchors.T, axis=1)[:, None] == jnp.arange(size)
+        mean = nearest.T.astype(jnp.float32) @ embedding
+        length = jnp.linalg.norm(mean, axis=-1, keepdims=True)
+        return jnp.where(length > 1e-6, mean / jnp.maximum(length, 1e-6), anchors)
+
+    return jax.lax.fori_loop(0, rounds, step, anchors)
+
+
+def perceive(obs: Observation, tastes: Tastes) -> Percept:
+    """What of the observation the network sees."""
+    scalars = jnp.stack(
+        [
+            jnp.log1p(obs.session_turn.astype(jnp.float32)),
+            jnp.log1p(obs.session_minutes),
+            jnp.log1p(obs.hours_away) * 0.5,
+            (obs.session_turn == 0).astype(jnp.float32),
+            obs.clock / 720.0,
+            jnp.log1p(obs.turn.astype(jnp.float32)) * 0.3,
+        ]
+    )
+    belief = jnp.sum(tastes.evidence[:, None, :] * tastes.covariance, axis=-1)
+    return Percept(obs.slate, obs.actions, obs.watch, obs.history.item, scalars, belief, tastes.recent)
+
+
+def learn_tastes(tastes: Tastes, obs: Observation, catalog: Catalog, items: Array) -> Tastes:
+    """Recursive least squares over the slots that were looked at (Sherman & Morrison 1950), prior N(0, 1)."""
+    item = jnp.maximum(obs.slate, 0)
+    looked = ((obs.actions & EXAMINED) != 0).astype(jnp.float32)
+    clicked = ((obs.actions & CLICK) != 0).astype(jnp.float32)
+    outcome = jnp.stack([obs.watch / 20.0, obs.watch / catalog.duration[item], clicked], axis=-1)
+    category = catalog.category[item]
+    tired = jnp.log1p(tastes.recent)[category]
+    regressors = jnp.concatenate([items[item], jnp.ones((item.shape[0], 1)), tired[:, None]], axis=-1)
+
+    def slot(covariance: Array, now: tuple[Array, Array]) -> tuple[Array, None]:
+        x, looked = now
+        cx = jnp.sum(covariance * x, axis=-1)
+        return covariance - looked * cx[:, None] * cx / (1.0 + jnp.sum(x * cx)), None
+
+    covariance, _ = jax.lax.scan(slot, tastes.covariance, (regressors, looked), unroll=2)
+    gained = jnp.sum((looked[:, None] * outcome)[:, :, None] * regressors[:, None, :], axis=0)
+    counts = jnp.sum((category[:, None] == jnp.arange(tastes.recent.shape[0])) * looked[:, None], axis=0)
+    faded = jnp.exp(-jnp.maximum(obs.clock - tastes.clock, 0.0) / RECENT_HOURS)
+    return Tastes(
+        covariance=covariance,
+        evidence=tastes.evidence + gained,
+        recent=faded * (tastes.recent + counts),
+        clock=obs.clock,
+    )
+
+
+def make(width: int = 64, layers: int = 2, heads: int = 4, window: int = 32) -> PPO:
+    """The PPO agent."""
+    return PPO(width, layers, heads, window)

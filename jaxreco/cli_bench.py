@@ -1,0 +1,65 @@
+"""`jaxreco bench`: run one benchmark, or all of them, and write what they found."""
+
+from __future__ import annotations
+
+import inspect
+import pathlib
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from jaxreco import files, registry
+from jaxreco.errors import JaxrecoError
+
+
+def add(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("bench")(bench_command)
+
+
+def bench_command(
+    name: Annotated[str, typer.Argument(metavar="NAME|all", help="Benchmark, or all; see jaxreco list.")],
+    quick: Annotated[
+        bool, typer.Option("--quick/--full", help="Fewer users, seeds and minutes, or the protocol.")
+    ] = True,
+    json: Annotated[pathlib.Path | None, typer.Option(metavar="FILE", help="Write the rows as JSON.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a JSON file that exists.")] = False,
+    data: Annotated[
+        pathlib.Path | None, typer.Option(help="Folder of real data, for benchmarks that use some.")
+    ] = None,
+    peers: Annotated[pathlib.Path | None, typer.Option(help="Folder of rivals' scripts, for throughput.")] = None,
+    peers_python: Annotated[
+        str | None, typer.Option(metavar="NAME=PATH,...", help="Interpreters of the rivals' environments.")
+    ] = None,
+) -> None:
+    """Run a benchmark and show its rows, the protocol, and what made them."""
+    files.refuse_existing(force, json)
+    names = registry.benchmarks() if name == "all" else [name]
+    options = {"data": data, "peers": peers, "peers_python": peers_python}
+    chosen = {option: value for option, value in options.items() if value is not None}
+    runs = [(each, registry.benchmark(each)) for each in names]
+    if name != "all":
+        _refuse_unused(name, runs[0][1], chosen)
+    console, reports = Console(), []
+    for each, run in runs:
+        accepted = inspect.signature(run).parameters
+        with Console(stderr=True).status(each) as status:
+            report = run(
+                quick=quick,
+                say=lambda text, each=each, status=status: status.update(escape(f"{each}: {text}")),
+                **{option: value for option, value in chosen.items() if option in accepted},
+            )
+        report.show(console)
+        console.print()
+        reports.append(report)
+        if json is not None:  # after each, so that a stopped run keeps what is done
+            files.write_json(json, [r.to_json() for r in reports] if name == "all" else report.to_json())
+
+
+def _refuse_unused(name: str, run: Any, chosen: dict[str, Any]) -> None:
+    accepted = inspect.signature(run).parameters
+    for option in chosen:
+        if option not in accepted:
+            raise JaxrecoError(f"The benchmark {name} has no use for --{option.replace('_', '-')}: leave it out.")

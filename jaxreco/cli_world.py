@@ -1,0 +1,51 @@
+"""A world from the command line's options; what the commands share."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from jaxreco.errors import JaxrecoError
+
+
+def make_world(
+    name: str,
+    *,
+    data: pathlib.Path | None = None,
+    static: Sequence[str] = (),
+    settings: Sequence[str] = (),
+    segment: str | None = None,
+) -> tuple[Any, Any]:
+    """(env, params) of a world as it was asked for.
+
+    Args:
+      name: a registered world.
+      data: folder of real data.
+      static: "name=value", what is fixed when the world is made, such as "slate_size=5".
+      settings: "path=value", scalars of params, such as "user.satiation=0".
+      segment: name of a segment of the population.
+
+    Raises ValueError, one sentence, for anything unknown or impossible.
+    """
+    from jaxreco import population, registry
+    from jaxreco.settings import apply
+
+    env, params = registry.make(name, data=data, **dict(_static(text) for text in static))
+    params = apply(params, settings)
+    if segment is not None:
+        params = population.segment(params, segment)
+    env.check(params)
+    return env, params
+
+
+def _static(text: str) -> tuple[str, Any]:
+    """A "name=value" as keyword and Python value: a whole number, a number or a word."""
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not name.isidentifier() or not value:
+        raise JaxrecoError(f"{text!r} is no setting: write name=value, such as slate_size=5.")
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return name, kind(value)
+    return name, value

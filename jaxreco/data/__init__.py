@@ -1,0 +1,1 @@
+"""Real logs: one loader a file."""

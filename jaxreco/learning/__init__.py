@@ -1,0 +1,1 @@
+"""How agents learn: returns, objectives, the trainer, checkpoints."""

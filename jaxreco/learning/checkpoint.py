@@ -1,0 +1,196 @@
+"""Checkpoints of a training run: Orbax for the arrays, `meta.json` beside them for what they belong to.
+
+The learner is stored as its leaves, in order, and restored into the structure of one freshly made: the structure
+comes from the code and the run's config, the numbers from the disk. A learner goes from one block to the next by way of
+the host (`settle`), so that a restored one enters the compiled program exactly as one that was never stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxreco import files, provenance, runtime
+from jaxreco.errors import JaxrecoError
+from jaxreco.learning.trainer import Learner
+
+FORMAT = 1  # of the checkpoint; changes when an older jaxreco's can no longer be read
+KEPT = 2  # checkpoints on disk: the last, and the one before in case that was half written
+MUST_MATCH = {
+    "format": "the format of jaxreco's checkpoints",
+    "env": "the world",
+    "env_version": "the world's version",
+    "agent": "the agent",
+    "agent_config": "the agent's settings",
+    "train": "the training settings",
+}
+SHOULD_MATCH = {
+    "agent_source": "the agent's source file",
+    "jaxreco": "jaxreco",
+    "jax": "jax",
+    "flax": "flax",
+    "device": "the device",
+    "cores": "the number of visible cores",
+    "xla_flags": "XLA_FLAGS",
+}
+
+
+def describe(env: Any, agent_name: str, agent: Any, config: Any) -> dict[str, Any]:
+    """What a checkpoint belongs to, as JSON can hold it. Initialises JAX."""
+    versions = provenance.versions()
+    return {
+        "format": FORMAT,
+        "env": env.name,
+        "env_version": env.version,
+        "agent": agent_name,
+        "agent_config": repr(agent) if dataclasses.is_dataclass(agent) else type(agent).__name__,
+        "agent_source": _digest(agent_name),
+        "train": dataclasses.asdict(config),
+        "jaxreco": versions.get("jaxreco"),
+        "jax": versions.get("jax"),
+        "flax": versions.get("flax"),
+        "device": provenance.device(),
+        "platform": jax.default_backend(),
+        "cores": runtime.cores(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def settle(learner: Learner) -> Learner:
+    """The learner on the host: every block then gets its input in one layout, so one program serves them all."""
+    return jax.device_get(learner)
+
+
+def save(folder: pathlib.Path, learner: Learner, meta: dict[str, Any]) -> None:
+    """Write a checkpoint and wait until it is whole. Of several the last two are kept.
+
+    Args:
+      folder: made where it is not there.
+      meta: of `describe`.
+    """
+    import orbax.checkpoint as ocp
+
+    update = int(learner.update)
+    with _manager(folder) as manager:
+        if update not in manager.all_steps():
+            manager.save(update, args=ocp.args.StandardSave(_leaves(learner)))
+            manager.wait_until_finished()
+    files.write_json(folder / "meta.json", {**meta, "update": update})
+
+
+def latest(folder: pathlib.Path) -> int | None:
+    """The update of the last checkpoint; None where there is none."""
+    if not (folder / "meta.json").is_file():
+        return None
+    with _manager(folder) as manager:
+        return manager.latest_step()
+
+
+def restore(folder: pathlib.Path, fresh: Learner, meta: dict[str, Any]) -> tuple[Learner, list[str]]:
+    """The learner of the last checkpoint, and warnings about what is not as it was.
+
+    Args:
+      fresh: a learner just begun with the same config; its structure is used, its numbers are not.
+      meta: of `describe`, as things are now.
+
+    Raises JaxrecoError where there is no checkpoint, or where it belongs to something else.
+    """
+    import orbax.checkpoint as ocp
+
+    update = latest(folder)
+    if update is None:
+        raise JaxrecoError(f"{folder} holds no checkpoint: start a new run.")
+    warnings = check(folder, meta)
+    shapes = _leaves(jax.tree.map(_shape, fresh))
+    try:
+        with _manager(folder) as manager:
+            found = manager.restore(update, args=ocp.args.StandardRestore(shapes))
+    except (ValueError, KeyError, TypeError) as error:
+        raise JaxrecoError(
+            f"The checkpoint in {folder} does not fit this agent and world: their arrays are others now, start a new run."
+        ) from error
+    leaves = [found[name] for name in sorted(found)]
+    for leaf, shape in zip(leaves, jax.tree.leaves(jax.tree.map(_shape, fresh)), strict=True):
+        if (leaf.shape, leaf.dtype) != (shape.shape, shape.dtype):
+            raise JaxrecoError(f"The checkpoint in {folder} does not fit this agent and world: start a new run.")
+    return settle(jax.tree.unflatten(jax.tree.structure(fresh), leaves)), warnings
+
+
+def check(folder: pathlib.Path, meta: dict[str, Any]) -> list[str]:
+    """Compare what the checkpoint in `folder` belongs to with `meta`; what may differ comes back as sentences.
+
+    Raises JaxrecoError naming what differs and must not.
+    """
+    try:
+        was = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    except json.JSONDecodeError:
+        raise JaxrecoError(f"{folder / 'meta.json'} is no JSON: the checkpoint is damaged, start a new run.") from None
+    now = files.plain(json.loads(json.dumps(meta)))
+    for name, words in MUST_MATCH.items():
+        if was.get(name) != now[name]:
+            differing = _differing(was.get(name), now[name])
+            raise JaxrecoError(
+                f"The checkpoint in {folder} belongs to something else: {words} was {differing}."
+                " Restore it with what it was made with, or start a new run."
+            )
+    return [
+        f"{words} was {was.get(name) or 'not set'}, now {now[name] or 'not set'}: "
+        "the run goes on, but may not repeat an uninterrupted one bit for bit."
+        for name, words in SHOULD_MATCH.items()
+        if was.get(name) != now[name]
+    ]
+
+
+def _differing(was: Any, now: Any) -> str:
+    """Two values in words; of two dictionaries only the entries that differ."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
+        was, now = ({name: side.get(name) for name in names} for side in (was, now))
+    return f"{was}, now {now}"
+
+
+def _shape(leaf: Any) -> Any:
+    return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf), sharding=_here())
+
+
+def _here() -> Any:
+    return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+
+def _leaves(learner: Any) -> dict[str, Any]:
+    """Leaves by their place in the order; what Orbax stores must be arrays, not NumPy scalars."""
+
+    def array(leaf: Any) -> Any:
+        return leaf if isinstance(leaf, jax.ShapeDtypeStruct) else jnp.asarray(leaf)
+
+    return {f"{i:05d}": array(leaf) for i, leaf in enumerate(jax.tree.leaves(learner))}
+
+
+def _digest(agent_name: str) -> str | None:
+    """Of an agent's own file; None for a registered agent, whose version is jaxreco's."""
+    path = pathlib.Path(agent_name)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if agent_name.endswith(".py") and path.is_file() else None
+
+
+@contextlib.contextmanager
+def _manager(folder: pathlib.Path) -> Iterator[Any]:
+    """Orbax's manager of the folder, closed at the end; its notices are not for the user."""
+    import orbax.checkpoint as ocp
+
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, create=True, enable_async_checkpointing=False)
+    manager = ocp.CheckpointManager(folder.absolute(), options=options)
+    try:
+        yield manager
+    finally:
+        manager.close()

@@ -1,0 +1,1 @@
+"""Transformer blocks with a cache, and the distribution over slates."""

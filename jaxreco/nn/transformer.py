@@ -1,0 +1,80 @@
+"""A compact causal transformer with a ring as its cache (Vaswani et al. 2017, pre-norm; ALiBi, Press et al. 2022).
+
+Positions enter only as distances, a penalty on the logits that is linear in them, so a cache needs no rotation when
+its oldest token drops out. Unbatched: one sequence; `vmap` it.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxreco.ring import Ring
+
+Array = jax.Array
+
+
+class Block(nnx.Module):
+    """Attention and a two-layer perceptron, each on a normed copy that is added back.
+
+    Args:
+      width: d. heads: n; d must be a multiple. window: W, tokens that a token sees, itself included.
+    """
+
+    def __init__(self, width: int, heads: int, window: int, *, rngs: nnx.Rngs) -> None:
+        if width % heads:
+            raise ValueError(f"width {width} is not a multiple of heads {heads}.")
+        self.heads, self.window = heads, window
+        self.norm1 = nnx.LayerNorm(width, rngs=rngs)
+        self.qkv = nnx.Linear(width, 3 * width, use_bias=False, rngs=rngs)
+        self.out = nnx.Linear(width, width, kernel_init=nnx.initializers.zeros, rngs=rngs)
+        self.norm2 = nnx.LayerNorm(width, rngs=rngs)
+        self.up = nnx.Linear(width, 2 * width, rngs=rngs)
+        self.down = nnx.Linear(2 * width, width, kernel_init=nnx.initializers.zeros, rngs=rngs)
+
+    def empty_cache(self) -> Ring:
+        """The cache before the first token: a ring of W keys and values, each f32[d]."""
+        zeros = jnp.zeros(self.qkv.in_features)
+        return Ring.empty(self.window, (zeros, zeros))
+
+    def step(self, x: Array, cache: Ring) -> tuple[Array, Ring]:
+        """One token f32[d] after those in the cache: (f32[d], cache with it)."""
+        query, key, value = jnp.split(self.qkv(self.norm1(x)), 3)
+        cache = cache.push((key, value))
+        keys, values = cache.data
+        distance = cache.ages()
+        mixed = self._attend(query[None], keys, values, distance[None], cache.valid()[None])[0]
+        return self._finish(x, mixed), cache
+
+    def sequence(self, x: Array, cache: Ring, episode: Array) -> Array:
+        """T tokens f32[T, d] after those in the cache, as T calls of `step` would give: f32[T, d].
+
+        Args:
+          cache: what was there before the first token; it is not changed.
+          episode: i32[T], resets before each token; a token sees its own episode only, and the cache is of episode 0.
+        """
+        length = x.shape[0]
+        query, key, value = jnp.split(self.qkv(self.norm1(x)), 3, axis=-1)
+        old_keys, old_values = cache.data
+        now = jnp.arange(length)
+        distance = jnp.concatenate([now[:, None] + 1 + cache.ages(), now[:, None] - now], axis=1)
+        seen = jnp.concatenate([(episode == 0)[:, None] & cache.valid(), episode[:, None] == episode], axis=1)
+        seen = seen & (distance >= 0) & (distance < self.window)
+        keys = jnp.concatenate([old_keys, key])
+        values = jnp.concatenate([old_values, value])
+        return self._finish(x, self._attend(query, keys, values, distance, seen))
+
+    def _attend(self, query: Array, keys: Array, values: Array, distance: Array, seen: Array) -> Array:
+        """f32[T, d]. query f32[T, d]; keys, values f32[N, d]; distance i32[T, N]; seen bool[T, N]."""
+        split = lambda a: a.reshape(a.shape[0], self.heads, -1)  # noqa: E731
+        q, k, v = split(query), split(keys), split(values)
+        slope = 2.0 ** (-8.0 * jnp.arange(1, self.heads + 1) / self.heads)
+        logits = jnp.einsum("thd,nhd->htn", q, k) * (q.shape[-1] ** -0.5)
+        logits = logits - slope[:, None, None] * distance
+        weight = jax.nn.softmax(jnp.where(seen, logits, -1e9), axis=-1)
+        return jnp.einsum("htn,nhd->thd", weight, v).reshape(query.shape)
+
+    def _finish(self, x: Array, mixed: Array) -> Array:
+        x = x + self.out(mixed)
+        return x + self.down(jax.nn.gelu(self.up(self.norm2(x))))

@@ -1,0 +1,208 @@
+"""Names of worlds, agents and benchmarks. The only place where the library reaches for them, lazily."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from importlib.abc import InspectLoader
+from types import ModuleType
+from typing import Any
+
+from jaxreco.names import closest
+
+_ENVS: dict[str, str | Callable[..., Any]] = {
+    "Feed-v0": "jaxreco.envs.feed:make",
+    "MovieLens-v0": "jaxreco.envs.movielens:make",
+}
+_AGENTS: dict[str, str | Callable[..., Any]] = {
+    "random": "jaxreco.agents.random:make",
+    "popularity": "jaxreco.agents.popularity:make",
+    "static": "jaxreco.agents.static:make",
+    "item_knn": "jaxreco.agents.item_knn:make",
+    "oracle_greedy": "jaxreco.agents.oracle_greedy:make",
+    "ppo": "jaxreco.agents.ppo:make",
+}
+_BENCHMARKS: dict[str, str | Callable[..., Any]] = {
+    "mechanisms": "jaxreco.benchmarks.mechanisms:run",
+    "throughput": "jaxreco.benchmarks.throughput:run",
+}
+_TABLES = {"env": _ENVS, "agent": _AGENTS, "benchmark": _BENCHMARKS}
+
+
+def register(name: str, factory: str | Callable[..., Any], kind: str = "env") -> None:
+    """Make a world (`kind="env"`), an agent (`"agent"`) or a benchmark (`"benchmark"`) known by name.
+
+    Args:
+      name: how `make` and the command line will call it.
+      factory: a callable, or "module:function", imported when it is first needed.
+
+    Raises ValueError when the name is taken.
+    """
+    table = _TABLES[kind]
+    if name in table and table[name] != factory:
+        raise ValueError(f"There is already an {kind} named {name!r}: choose another name.")
+    table[name] = factory
+
+
+def envs() -> list[str]:
+    """Names of the registered worlds."""
+    return sorted(_ENVS)
+
+
+def agents() -> list[str]:
+    """Names of the registered agents."""
+    return sorted(_AGENTS)
+
+
+def benchmarks() -> list[str]:
+    """Names of the registered benchmarks."""
+    return sorted(_BENCHMARKS)
+
+
+def about(kind: str) -> dict[str, str]:
+    """Name -> one line about it, for all worlds (`"env"`), agents (`"agent"`) or benchmarks (`"benchmark"`).
+
+    The line is the first of the module's docstring, read from the source: nothing is imported.
+    """
+    return {name: _first_line(name, factory) for name, factory in sorted(_TABLES[kind].items())}
+
+
+def make(
+    id: str,
+    *,
+    slate_size: int = 10,
+    history_length: int = 50,
+    action_mode: str = "slate",
+    choice: str = "cascade",
+    data: str | os.PathLike[str] | None = None,
+    user_model: str = "mindset",
+    **world: Any,
+) -> tuple[Any, Any]:
+    """`(env, params)` of a registered world.
+
+    Args:
+      id: such as "Feed-v0".
+      slate_size: K, static. history_length: H, static.
+      action_mode: "slate", "item" or "query".
+      choice: the user's choice model, "cascade" or "mnl".
+      data: folder of real data, for the worlds that are fitted to some.
+      user_model: "mindset".
+      world: statics of the world itself, such as `n_items`.
+
+    Raises ValueError for an unknown world or setting (with the nearest names) and for impossible values.
+    """
+    if id not in _ENVS:
+        raise ValueError(f"There is no world {id!r}.{closest(id, _ENVS)}")
+    if user_model != "mindset":
+        raise ValueError(f"There is no user model {user_model!r}.{closest(user_model, ['mindset'])}")
+    if choice not in ("cascade", "mnl"):
+        raise ValueError(f"There is no choice model {choice!r}.{closest(choice, ['cascade', 'mnl'])}")
+    factory = _load(_ENVS[id])
+    if action_mode == "item":
+        slate_size = 1
+    statics = dict(
+        slate_size=slate_size, history_length=history_length, action_mode=action_mode, choice=choice, data=data, **world
+    )
+    accepted = inspect.signature(factory).parameters
+    if "data" not in accepted and data is None:
+        del statics["data"]
+    _refuse_unknown(id, statics, accepted)
+    env, params = factory(**statics)
+    env.check(params)
+    return env, params
+
+
+def make_agent(name: str, key: Any, env: Any, params: Any, **static: Any) -> tuple[Any, Any]:
+    """`(agent, agent_params)` of a registered agent, or of a Python file with `make(**static)`.
+
+    Agents that are fitted to a log (`needs_log`) get the world's own, or one simulated beforehand. The key is consumed.
+
+    Raises ValueError for an unknown agent or setting (with the nearest names), or a file without `make`.
+    """
+    import jax
+
+    factory = agent_factory(name)
+    _refuse_unknown(name, static, inspect.signature(factory).parameters)
+    agent = factory(**static)
+    key_log, key_init = jax.random.split(key)
+    extra: dict[str, Any] = {}
+    if getattr(agent, "privileged", False):
+        extra["truth"] = params
+    if getattr(agent, "needs_log", False):
+        from jaxreco.logs import interactions
+
+        extra["log"] = interactions(key_log, env, params)
+    return agent, agent.init(key_init, env, params.catalog, **extra)
+
+
+def agent_factory(name: str) -> Callable[..., Any]:
+    """The `make` of an agent, by registered name or by path of a Python file."""
+    if name in _AGENTS:
+        return _load(_AGENTS[name])
+    if name.endswith(".py"):
+        return _from_file(name).make
+    raise ValueError(f"There is no agent {name!r}.{closest(name, _AGENTS)} A path to a Python file works too.")
+
+
+def benchmark(name: str) -> Callable[..., Any]:
+    """The `run(*, quick, ...)` of a registered benchmark; it returns a report.
+
+    Raises ValueError for an unknown benchmark, with the nearest names.
+    """
+    if name not in _BENCHMARKS:
+        raise ValueError(f"There is no benchmark {name!r}.{closest(name, [*_BENCHMARKS, 'all'])}")
+    return _load(_BENCHMARKS[name])
+
+
+def _first_line(name: str, factory: str | Callable[..., Any]) -> str:
+    if callable(factory):
+        text = inspect.getdoc(factory) or inspect.getdoc(inspect.getmodule(factory)) or ""
+    else:
+        spec = importlib.util.find_spec(factory.partition(":")[0])
+        source = spec.loader.get_source(spec.name) if spec and isinstance(spec.loader, InspectLoader) else None
+        text = (ast.get_docstring(ast.parse(source)) if source else None) or ""
+    line = text.partition("\n")[0].removeprefix(f"{name}: ")
+    return line[:1].upper() + line[1:]
+
+
+def _load(factory: str | Callable[..., Any]) -> Callable[..., Any]:
+    if callable(factory):
+        return factory
+    module, _, attribute = factory.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _from_file(path: str) -> ModuleType:
+    """Import a file once by its real path: a second import would make classes that are not equal."""
+    if not os.path.isfile(path):
+        raise ValueError(f"There is no file {path!r}: give the path of a Python file with a function make(**static).")
+    real = os.path.realpath(path)
+    name = "jaxreco_agent_" + hashlib.sha256(real.encode()).hexdigest()[:16]
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, real)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    if not callable(getattr(sys.modules[name], "make", None)):
+        raise ValueError(f"{path} has no function make(**static) that returns an agent.")
+    return sys.modules[name]
+
+
+def _refuse_unknown(what: str, given: dict[str, Any], accepted: Any) -> None:
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values()):
+        return
+    for name in given:
+        if name not in accepted:
+            raise ValueError(f"{what} has no setting {name!r}.{closest(name, accepted)}")

@@ -1,0 +1,212 @@
+"""The results table: agents side by side over the same users, with paired intervals, as a table and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from jaxreco import files
+from jaxreco.evaluation import METRICS, RESAMPLES, Life, interval, score
+
+ORACLE = "oracle_greedy"
+ZERO = ("random", "popularity", "static")  # the best of them is the zero of a world's scale
+BASELINES = ("random", "popularity", "static", "item_knn")  # rows above the trained agent; the oracle is below it
+DIFFERENCES = ("reward", "sessions_30d")
+COLUMNS = {
+    "turns_per_session": "turns a\nsession",
+    "minutes": "minutes",
+    "sessions_30d": "sessions\nin {days} d",
+    "gap_hours": "hours\nbetween",
+    "churn": "share\nlost",
+    "reward": "reward",
+    "score": "score",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A mean over users and its 95 % interval; NaN where there is none."""
+
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+    @property
+    def verdict(self) -> str:
+        """What a difference says: the interval excludes 0 or it does not."""
+        return "ahead" if self.low > 0 else "behind" if self.high < 0 else "not told apart"
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """What the agents made of the same users.
+
+    Args:
+      lives: by agent, in the order of the rows. ours: the trained agent's row.
+      made: what the protocol line and the JSON say of how it was made: world, users, seed, commit, versions, device,
+        wall_s and the like.
+    """
+
+    lives: dict[str, Life]
+    ours: str
+    made: dict[str, Any]
+
+    @property
+    def zero(self) -> str:
+        """The best of random, popularity and static."""
+        return max(ZERO, key=lambda name: float(np.mean(self.lives[name].column("reward"))))
+
+    def estimates(self, agent: str) -> dict[str, Estimate]:
+        """Every column of an agent's row."""
+        found = {metric: Estimate(*interval(self.lives[agent].column(metric))) for metric in METRICS}
+        return {**found, "score": self.score(agent)}
+
+    def score(self, agent: str) -> Estimate:
+        """The agent's place on the scale; users are resampled together for all three that it depends on."""
+        rewards = np.stack([self.lives[name].column("reward") for name in (agent, self.zero, ORACLE)])
+        value = score(*rewards.mean(axis=1))
+        n = rewards.shape[1]
+        if agent in (self.zero, ORACLE) or n < 2:
+            return Estimate(value)
+        rng = np.random.default_rng(0)
+        draws = [score(*rewards[:, rng.integers(n, size=n)].mean(axis=1)) for _ in range(RESAMPLES)]
+        return Estimate(value, *(float(x) for x in np.nanpercentile(draws, [2.5, 97.5])))
+
+    def difference(self, metric: str, other: str) -> Estimate:
+        """Ours less another's, user by user."""
+        return Estimate(*interval(self.lives[self.ours].column(metric) - self.lives[other].column(metric)))
+
+    def show(self, console: Console) -> None:
+        """Print the table, and under it what else a reader must know."""
+        table = self._table()
+        if console.measure(table, options=console.options.update(max_width=1000)).maximum > console.width:
+            table = self._table(compact=True)
+        console.print(table)
+        console.print()
+        console.print(self._differences())
+        console.print()
+        for line in [*self.remarks(), self.protocol()]:
+            console.print(line, markup=False, highlight=False)
+
+    def _table(self, compact: bool = False) -> Table:
+        table = _empty("agent", gap=1 if compact else 2)
+        days = f"{self.made['horizon_hours'] / 24:g}"
+        for heading in COLUMNS.values():
+            table.add_column(heading.format(days=days), justify="right", no_wrap=True)
+        for agent in self.lives:
+            row = self.estimates(agent)
+            style = "bold" if agent == self.ours else None
+            cells = (words(row[metric]) for metric in COLUMNS)
+            table.add_row(agent, *(cell.replace(" ", "") if compact else cell for cell in cells), style=style)
+        return table
+
+    def _differences(self) -> Table:
+        """Ours against each row that it may be compared with."""
+        table = _empty(f"{self.ours} less ...")
+        for metric in DIFFERENCES:
+            table.add_column(metric.replace("_30d", ""), justify="right", no_wrap=True)
+            table.add_column("")
+        for other in BASELINES:
+            cells = []
+            for metric in DIFFERENCES:
+                found = self.difference(metric, other)
+                cells += [words(found, sign=True), found.verdict]
+            table.add_row(other, *cells)
+        return table
+
+    def remarks(self) -> list[str]:
+        """What stands below the table, a sentence or two a line."""
+        rewards = {name: float(np.mean(life.column("reward"))) for name, life in self.lives.items()}
+        lines = [
+            "Means over users, ± half the 95 % interval (bootstrap). 'ahead': the paired difference's interval excludes 0.",
+            "This is one seed: the intervals are over users, and training with another seed may end elsewhere.",
+            f"Score: 0 is {self.zero} ({rewards[self.zero]:,.1f}), the best of {', '.join(ZERO)}; "
+            f"1 is {ORACLE} ({rewards[ORACLE]:,.1f}). static and the oracle read the simulator's mind.",
+            "Share of a slate that two users have in common: "
+            + ", ".join(f"{name} {self.lives[name].overlap:.2f}" for name in (self.ours, "popularity", ORACLE))
+            + ".",
+        ]
+        if rewards[ORACLE] <= rewards[self.zero]:
+            lines.append(f"The oracle fails here: it earns no more than {self.zero}, so the score means nothing.")
+        else:
+            beyond = [name for name in self.lives if name != ORACLE and rewards[name] > rewards[ORACLE]]
+            lines += [f"{name} scores above 1: that is the greedy oracle's failure, not a proof." for name in beyond]
+        for name, life in self.lives.items():
+            if not life.finished.all():
+                missing = int((~life.finished).sum())
+                lines.append(f"{name}: {missing:,} of {life.finished.size:,} lives were cut short of their horizon.")
+        return lines
+
+    def protocol(self) -> str:
+        """How the table was made, in one line."""
+        made = self.made
+        versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+        return (
+            f"{made['world']} {made['world_version']}: {made['users']:,} users, first episode of at most "
+            f"{made['horizon_hours']:g} hours, same users and randomness in every row; training seed {made['seed']}, "
+            f"{made['updates']} updates, temperature {made['temperature']}; commit {made['commit'] or 'none'}; "
+            f"{versions}; {made['device']}; {made['wall_s']:.0f} s."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The table in the format of all of jaxreco's results."""
+        rows = [
+            self._row(agent, metric, estimate)
+            for agent in self.lives
+            for metric, estimate in self.estimates(agent).items()
+        ]
+        rows += [
+            self._row(self.ours, metric, self.difference(metric, other), against=other)
+            for other in BASELINES
+            for metric in DIFFERENCES
+        ]
+        rows += [self._row(agent, "overlap", Estimate(life.overlap)) for agent, life in self.lives.items()]
+        made = {name: self.made[name] for name in ("commit", "versions", "device", "wall_s")}
+        return files.plain({"benchmark": "train", **made, "protocol": self.protocol(), "rows": rows})
+
+    def _row(self, agent: str, metric: str, estimate: Estimate, against: str | None = None) -> dict[str, Any]:
+        return {
+            "dataset": self.made["dataset"],
+            "protocol": "default",
+            "split": None,
+            "world": self.made["world"],
+            "agent": agent,
+            "against": against,
+            "metric": metric,
+            **dataclasses.asdict(estimate),
+            "n_users": self.made["users"],
+            "n_seeds": 1,
+        }
+
+
+def words(estimate: Estimate, sign: bool = False) -> str:
+    """A mean and half its interval, in as many digits as the interval leaves: "12.3 ±0.4"."""
+    value, half = estimate.value, (estimate.high - estimate.low) / 2.0
+    if math.isnan(value):
+        return "-"
+    plus = "+" if sign else ""
+    if math.isnan(half):
+        return f"{value + 0.0:{plus}.3g}"
+    digits = _digits(half, value)
+    value = round(value, digits) + 0.0  # no minus before a zero
+    return f"{value:{plus},.{digits}f} ±{half:.{digits}f}"
+
+
+def _digits(half: float, value: float) -> int:
+    """Decimals that show the first digit of half an interval, or three of the value where it is 0."""
+    if half <= 0.0:
+        return 0 if value == int(value) else 2
+    if half >= 1.0:
+        return 1 if half < 10.0 and abs(value) < 100.0 else 0
+    return min(2, -math.floor(math.log10(half)))
+
+
+def _empty(first: str, gap: int = 2) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold underline")
+    table.add_column(first, no_wrap=True, overflow="ellipsis", vertical="bottom")
+    return table

@@ -1,0 +1,307 @@
+"""Rollouts: many users, many turns, one compiled loop.
+
+Users are run in padded tiles of a fixed size, because compiled reductions give other bits in another batch size:
+with fixed tiles the life of user 3 is the same to the last bit whether 1 or 4,096 users run, on one device or on
+several, in one scan or in chunks of two or more turns. Metrics are reduced inside the scan.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from jaxreco.base import EnvParams, Observation
+from jaxreco.env import RecoEnv
+from jaxreco.ring import restart
+from jaxreco.struct import Struct
+
+Array = jax.Array
+
+TILE = 256  # users a tile, for agents that do not say otherwise: what fits into a core's cache (docs/speed.md)
+_RESET_TURN = 0xFFFFFFFF  # the turn whose key draws the user: no rollout gets there
+
+
+class Tally(Struct):
+    """What has happened to a user, summed over turns. Every leaf is f32[], f32[B] in a Rollout."""
+
+    turns: Array
+    sessions: Array  # sessions begun
+    reward: Array
+    minutes: Array  # engaged
+    hours: Array  # of the clock
+    gap_hours: Array  # sum over gaps, each capped at churn_hours
+    gaps: Array
+    clicks: Array
+    examined: Array
+    likes: Array
+    comments: Array
+    shares: Array
+    churned: Array  # 1 if lost
+    invalid: Array  # slots
+
+    @classmethod
+    def zero(cls) -> Tally:
+        """Before the first turn: one session has begun, nothing else."""
+        zeros = {name: jnp.float32(0.0) for name in cls.__dataclass_fields__}
+        return cls(**{**zeros, "sessions": jnp.float32(1.0)})
+
+
+class Metrics(Struct):
+    """Two tallies a user: its first episode alone, and all of them."""
+
+    life: Tally  # the first episode only: complete once `episodes` is at least 1
+    total: Tally
+    episodes: Array  # f32[], finished
+
+
+class Trajectory(Struct):
+    """What happened, turn by turn. Leaves are [T, B, ...]; only real users, no keys."""
+
+    obs: Observation
+    action: Array
+    reward: Array
+    terminated: Array
+    truncated: Array
+    bootstrap: Array  # f32, value of the final observation where an episode was truncated, else 0
+    info: dict[str, Any]  # the step's, less final_observation
+    extras: Any  # the agent's
+
+
+class Rollout(Struct):
+    """A rollout, and all that is needed to continue it."""
+
+    metrics: Metrics
+    trajectory: Trajectory | None
+    state: Any  # EnvState, leaves [B, ...]
+    memory: Any  # the agent's, leaves [B, ...]
+    turn: Array  # i32[], turns done
+
+
+def rollout(
+    key: Array,
+    env: RecoEnv,
+    params: EnvParams,
+    agent: Any,
+    agent_params: Any,
+    *,
+    users: int,
+    turns: int,
+    tile: int | None = None,
+    start: Rollout | None = None,
+    trajectory: bool = False,
+) -> Rollout:
+    """Let `users` users live `turns` turns with an agent, with auto-reset.
+
+    Args:
+      key: of the whole rollout; a continued one takes the same key again. User `i` at its turn `t` runs on
+        `fold_in(fold_in(key, i), t)`.
+      env, agent: static; params, agent_params: traced.
+      users: B. turns: T of this call.
+      tile: users that run side by side; part of the promise of bit-equality, so compare runs of one tile size.
+      start: a Rollout to continue, of the same users.
+      trajectory: keep every turn, leaves [T, B, ...]; without it only sums are kept.
+
+    Returns: a Rollout; `metrics` go on from `start`.
+
+    Raises ValueError for sizes that cannot be.
+    """
+    if users < 1 or turns < 1:
+        raise ValueError(f"users is {users} and turns is {turns}: both must be at least 1.")
+    if not tile:
+        tile = int(getattr(agent, "tile", TILE))
+    if start is not None and start.metrics.episodes.shape[0] != users:
+        raise ValueError(f"start holds {start.metrics.episodes.shape[0]} users, not {users}: pass the same number.")
+    # What was kept of the turns before is not needed to go on, and its length would compile the program anew.
+    start = start if start is None else start.replace(trajectory=None)
+    devices = devices_for(users, tile)
+    return _rollout(key, params, agent_params, start, env, agent, users, turns, tile, trajectory, devices)
+
+
+def initial(
+    key: Array, env: RecoEnv, params: EnvParams, agent: Any, agent_params: Any, *, users: int, tile: int | None = None
+) -> Rollout:
+    """The Rollout before its first turn: what `start` means when it is None."""
+    return _initial_users(key, params, agent_params, env, agent, users, tile or getattr(agent, "tile", TILE))
+
+
+@functools.partial(jax.jit, static_argnames=("env", "agent", "users", "tile"))
+def _initial_users(
+    key: Array, params: EnvParams, agent_params: Any, env: RecoEnv, agent: Any, users: int, tile: int
+) -> Rollout:
+    ids = jnp.arange(-(-users // tile) * tile).reshape(-1, tile)
+    state, memory, metrics = jax.lax.map(lambda i: _begin(key, i, params, agent_params, env, agent), ids)
+    devices = devices_for(users, tile)
+    state, memory, metrics = (_spread(_untile(x, users), users, devices) for x in (state, memory, metrics))
+    return Rollout(metrics=metrics, trajectory=None, state=state, memory=memory, turn=jnp.int32(0))
+
+
+@functools.partial(jax.jit, static_argnames=("env", "agent", "users", "turns", "tile", "trajectory", "devices"))
+def _rollout(
+    key: Array,
+    params: EnvParams,
+    agent_params: Any,
+    start: Rollout | None,
+    env: RecoEnv,
+    agent: Any,
+    users: int,
+    turns: int,
+    tile: int,
+    trajectory: bool,
+    devices: int,
+) -> Rollout:
+    tiles = -(-users // (tile * devices)) * devices
+    ids = jnp.arange(tiles * tile).reshape(tiles, tile)
+    first = jnp.int32(0) if start is None else start.turn
+    begun = None if start is None else _tiles((start.state, start.memory, start.metrics), tiles, tile)
+
+    def run(key: Array, params: EnvParams, agent_params: Any, first: Array, ids: Array, begun: Any) -> Any:
+        def one_tile(xs: tuple[Array, Any]) -> Any:
+            i, was = xs
+            carry = _begin(key, i, params, agent_params, env, agent) if was is None else was
+            user_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, i)
+            body = functools.partial(_turn, user_keys, params, agent_params, env, agent, trajectory)
+            return jax.lax.scan(body, carry, first + jnp.arange(turns))
+
+        return jax.lax.map(one_tile, (ids, begun))
+
+    if devices > 1:
+        split, whole = PartitionSpec("users"), PartitionSpec()
+        run = jax.shard_map(
+            run,
+            mesh=mesh(devices),
+            in_specs=(whole, whole, whole, whole, split, split),
+            out_specs=split,
+            check_vma=False,
+        )
+    (state, memory, metrics), kept = run(key, params, agent_params, first, ids, begun)
+    # [tiles, T, tile, ...] -> [T, B, ...]
+    kept = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(turns, tiles * tile, *x.shape[3:])[:, :users], kept)
+    state, memory, metrics = (_spread(_untile(x, users), users, devices) for x in (state, memory, metrics))
+    return Rollout(metrics=metrics, trajectory=kept, state=state, memory=memory, turn=first + turns)
+
+
+def mesh(devices: int) -> jax.sharding.Mesh:
+    """The first `devices` devices along the axis `users`."""
+    return jax.make_mesh((devices,), ("users",), axis_types=(AxisType.Auto,))
+
+
+def _spread(tree: Any, users: int, devices: int) -> Any:
+    """Leaves [B, ...] shared out over the devices, always in the same way, so that continuing does not recompile."""
+    if devices == 1 or users % devices:
+        return tree
+    return jax.lax.with_sharding_constraint(tree, NamedSharding(mesh(devices), PartitionSpec("users")))
+
+
+def devices_for(users: int, tile: int) -> int:
+    """How many devices have a tile to run: one program cannot name more of them in one place than in another."""
+    return min(jax.device_count(), -(-users // tile))
+
+
+def _untile(tree: Any, users: int) -> Any:
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:users], tree)
+
+
+def _tiles(tree: Any, tiles: int, tile: int) -> Any:
+    """[B, ...] -> [tiles, tile, ...], the last user repeated in the padding."""
+
+    def pad(x: Array) -> Array:
+        missing = tiles * tile - x.shape[0]
+        x = jnp.concatenate([x, jnp.broadcast_to(x[-1:], (missing, *x.shape[1:]))]) if missing else x
+        return x.reshape(tiles, tile, *x.shape[1:])
+
+    return jax.tree.map(pad, tree)
+
+
+def _begin(key: Array, ids: Array, params: EnvParams, agent_params: Any, env: RecoEnv, agent: Any) -> Any:
+    """(state, memory, metrics) of a tile of users before their first turn."""
+
+    def user(i: Array) -> Any:
+        _, state = env.reset(jax.random.fold_in(jax.random.fold_in(key, i), _RESET_TURN), params)
+        tally = Tally.zero()
+        return state, agent.reset(agent_params), Metrics(life=tally, total=tally, episodes=jnp.float32(0.0))
+
+    return jax.vmap(user)(ids)
+
+
+def _turn(
+    user_keys: Array,
+    params: EnvParams,
+    agent_params: Any,
+    env: RecoEnv,
+    agent: Any,
+    trajectory: bool,
+    carry: Any,
+    turn: Array,
+) -> tuple[Any, Trajectory | None]:
+    """One turn of a tile: act, step, count, and forget where an episode ended."""
+    state, memory, metrics = carry
+
+    def act_and_step(user_key: Array, state: Any, memory: Any) -> Any:
+        key_act, key_step = jax.random.split(jax.random.fold_in(user_key, turn))
+        obs = env.observe(state, params)
+        catalog = env.catalog(state, params)
+        truth = {"truth": (state, params)} if getattr(agent, "privileged", False) else {}
+        action, memory, extras = agent.act(key_act, agent_params, memory, obs, catalog, **truth)
+        return obs, action, memory, extras, env.step(key_step, state, action, params)
+
+    obs, action, memory, extras, step = jax.vmap(act_and_step)(user_keys, state, memory)
+    info = dict(step.info)
+    final = info.pop("final_observation")
+    kept = None
+    if trajectory:
+        ended = step.truncated & ~step.terminated
+        bootstrap = _final_values(agent, agent_params, memory, final, params, ended)
+        kept = Trajectory(obs, action, step.reward, step.terminated, step.truncated, bootstrap, info, extras)
+    done = step.terminated | step.truncated
+    memory = jax.vmap(lambda d, m: restart(d, agent.reset(agent_params), m))(done, memory)
+    metrics = jax.vmap(_count, (0, 0, 0, 0, None))(metrics, step.reward, done, info, params)
+    return (step.state, memory, metrics), kept
+
+
+def _final_values(
+    agent: Any, agent_params: Any, memory: Any, final: Observation, params: EnvParams, ended: Array
+) -> Array:
+    """f32[tile]: what a truncated episode would still have been worth; 0 elsewhere.
+
+    A tile in which nobody was truncated skips the network: the branch is taken at run time, outside `vmap`.
+    """
+    if not hasattr(agent, "value"):
+        return jnp.zeros(ended.shape)
+
+    def values() -> Array:
+        value = jax.vmap(agent.value, (None, 0, 0, None))(agent_params, memory, final, params.catalog)
+        return jnp.where(ended, value, 0.0)
+
+    return jax.lax.cond(jnp.any(ended), values, lambda: jnp.zeros(ended.shape))
+
+
+def _count(metrics: Metrics, reward: Array, done: Array, info: dict[str, Array], params: EnvParams) -> Metrics:
+    """Add one turn of one user."""
+    turn = Tally(
+        turns=jnp.float32(1.0),
+        sessions=info["returned"].astype(jnp.float32),
+        reward=reward,
+        minutes=info["minutes"],
+        hours=info["hours"],
+        gap_hours=jnp.minimum(info["gap_hours"], params.churn_hours),
+        gaps=info["left"].astype(jnp.float32),
+        clicks=info["clicks"].astype(jnp.float32),
+        examined=info["examined"].astype(jnp.float32),
+        likes=info["likes"].astype(jnp.float32),
+        comments=info["comments"].astype(jnp.float32),
+        shares=info["shares"].astype(jnp.float32),
+        churned=info["churned"].astype(jnp.float32),
+        invalid=info["invalid"].astype(jnp.float32),
+    )
+    first = (metrics.episodes == 0).astype(jnp.float32)
+    total = jax.tree.map(jnp.add, metrics.total, turn)
+    total = total.replace(sessions=total.sessions + done)  # the next episode opens with a session
+    return Metrics(
+        life=jax.tree.map(lambda a, b: a + first * b, metrics.life, turn),
+        total=total,
+        episodes=metrics.episodes + done,
+    )

@@ -1,0 +1,1 @@
+"""User models: pure rules for one user, without a batch dimension."""

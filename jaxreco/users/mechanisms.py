@@ -1,0 +1,178 @@
+"""The mechanisms of the mechanistic user, each a formula from the literature. One user, one slot, no state.
+
+`mindset.py` puts them together; the curves in docs/mindset.md are drawn from these functions.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+
+LONGEST_GAP = 1e6  # hours, a lifetime: the clock stays finite whatever the parameters
+
+
+def affinity(interests: Array, embedding: Array) -> Array:
+    """Match of an item with the user's nearest interest, max over interests of the inner product.
+
+    Weston, Weiss & Yee 2013, "Nonlinear latent factorization by embedding multiple user interests", eq. 2.
+
+    Args:
+      interests: f32[M, D], length at most 1 each.
+      embedding: f32[D], unit length.
+    Returns: f32[M] inner products; the affinity is their maximum.
+    """
+    return jnp.sum(interests * embedding, axis=-1)
+
+
+def novelty(exposure: Array, category: Array, smoothing: float = 0.5) -> Array:
+    """Self-information of a category under the user's own past exposure, in nats, 0 at a uniform past.
+
+    Zhou et al. 2010, "Solving the apparent diversity-accuracy dilemma" (PNAS 107), surprisal; personal as in
+    Vargas & Castells 2011. A category never seen is positive, one seen more than its share negative.
+
+    Args:
+      exposure: f32[C], discounted counts of items seen.
+      category: i32[K].
+      smoothing: pseudo-count of each category.
+    Returns: f32[K].
+    """
+    share = (exposure + smoothing) / jnp.sum(exposure + smoothing)
+    return -jnp.log(share * exposure.shape[0])[category]
+
+
+def decay(hours: Array, tau: Array) -> Array:
+    """What is left of a trace after `hours`, exp(-hours / tau): recovery from satiation.
+
+    Leqi et al. 2021, "Rebounding bandits for modeling satiation effects", eq. 2, in continuous time.
+    """
+    return jnp.exp(-hours / tau)
+
+
+def click_probability(attraction: Array) -> Array:
+    """P(click | examined) = logistic(attraction), the attractiveness of Chapelle & Zhang 2009 (DBN click model)."""
+    return jax.nn.sigmoid(attraction)
+
+
+def watch_fraction(utility: Array, uniform: Array, bias: Array, slope: Array, noise: Array) -> Array:
+    """Fraction of the item's duration that is watched: a log-logistic quantile of utility, in (0, 1).
+
+    Watch time relative to duration, so that long items are not better by being long: Zhan et al. 2022,
+    "Deconfounding duration bias in watch-time prediction". logit(fraction) = bias + slope * utility + noise * logit(u).
+    """
+    return jax.nn.sigmoid(bias + slope * utility + noise * (jnp.log(uniform) - jnp.log1p(-uniform)))
+
+
+def trust_step(trust: Array, delight: Array, broken: Array, gain: Array, loss: Array) -> Array:
+    """Trust after an item that delighted, or that was less than it promised.
+
+    Expectation disconfirmation (Oliver 1980), with losses weighing more than gains (Slovic 1993, "Perceived risk,
+    trust, and democracy"): trust moves towards 1 by `gain * delight` and towards 0 by `loss * broken`.
+
+    Args: trust, delight (enjoyment above aspiration), broken (promise not kept), gain and loss, all in [0, 1].
+    """
+    return trust + gain * delight * (1.0 - trust) - loss * broken * trust
+
+
+def mood_step(mood: Array, enjoyed: Array, aspiration: Array, rate: Array) -> Array:
+    """Mood after an item: a leaky integrator of enjoyment above the aspiration level.
+
+    Rutledge et al. 2014, "A computational and neural model of momentary subjective well-being" (PNAS 111), eq. 1,
+    with the exponential forgetting written as a recursion. Stays in [-1, 1].
+    """
+    return mood + rate * (enjoyed - aspiration - mood)
+
+
+def leave_probability(minutes: Array, budget: Array, mood: Array, trust: Array, boredom: Array, params) -> Array:
+    """P(the session ends now): a discrete-time logistic hazard.
+
+    Singer & Willett 1993, "It's about time" (discrete-time survival analysis); covariates after Kapoor et al. 2014.
+    It rises with minutes over budget and with consecutive skips, and falls with mood and trust.
+
+    Args: minutes, budget in minutes; mood in [-1, 1]; trust in [0, 1]; boredom in consecutive skips.
+    """
+    spent = jnp.minimum(minutes / budget, 3.0)
+    return jax.nn.sigmoid(
+        params.leave_bias
+        + params.leave_time * spent
+        + params.leave_boredom * boredom
+        - params.leave_mood * mood
+        - params.leave_trust * (trust - 0.5)
+    )
+
+
+def gap_hours(uniform: Array, habit: Array, shape: Array, satisfaction: Array, trust: Array, params) -> Array:
+    """Hours until the next session: Weibull with proportional hazards.
+
+    Kapoor et al. 2014, "A hazard based approach to user return time prediction" (Cox proportional hazards), with a
+    Weibull baseline so that it can be sampled: habit * (-log u / risk)^(1 / shape), risk = exp(covariates).
+
+    Args:
+      uniform: f32[] in (0, 1).
+      habit: f32[], hours, the scale of the baseline.
+      shape: f32[], below 1 for a heavy tail.
+      satisfaction: f32[] in [0, 1], remembered; trust: f32[] in [0, 1].
+    Returns: f32[], at most LONGEST_GAP.
+    """
+    log_risk = params.return_satisfaction * (satisfaction - params.aspiration) + params.return_trust * (trust - 0.5)
+    log_risk = jnp.clip(log_risk, -10.0, 10.0)
+    log_gap = (jnp.log(-jnp.log(uniform)) - log_risk) / shape
+    return jnp.minimum(habit * jnp.exp(jnp.minimum(log_gap, 80.0)), LONGEST_GAP)
+
+
+def remembered(satisfaction: Array, ages: Array, valid: Array, recency: Array, prior: Array) -> Array:
+    """Satisfaction as remembered from past sessions: a recency-weighted mean, with one pseudo-session of `prior`.
+
+    Weights recency**age (Kahneman et al. 1993 for the peak-end rule within a session; recency across episodes as
+    in the remembered utility of Geng et al. 2013).
+
+    Args: satisfaction f32[N]; ages i32[N], 0 the newest; valid bool[N]; recency in [0, 1].
+    """
+    weight = valid * recency ** jnp.maximum(ages, 0)
+    oldest = recency ** jnp.sum(valid)
+    return (jnp.sum(weight * satisfaction) + oldest * prior) / (jnp.sum(weight) + oldest + 1e-9)
+
+
+def drift(interests: Array, taste: Array, hours: Array, noise: Array, tau: Array, spread: Array) -> Array:
+    """Interests after `hours` away: an Ornstein-Uhlenbeck step back towards the lasting taste.
+
+    Exact transition of dx = (taste - x) / tau dt + spread sqrt(2 / tau) dW; preferences that move with and
+    without exposure: Dean & Morgenstern 2022, Curmei et al. 2022.
+
+    Args:
+      interests, taste: f32[M, D]; noise: f32[M, D], mean 0 and variance 1.
+      tau: hours; spread: standard deviation of the stationary law, per component.
+    """
+    keep = jnp.exp(-hours / tau)
+    wander = jnp.sqrt(jnp.maximum(1.0 - keep * keep, 1e-12))  # at 0 the root has no gradient
+    return taste + keep * (interests - taste) + spread * wander * noise
+
+
+def reinforce(interests: Array, embeddings: Array, credit: Array) -> Array:
+    """Interests after a slate: each moves towards the items it enjoyed, by their credit.
+
+    Operant conditioning as in Curmei et al. 2022, "Towards psychologically-grounded dynamic preference models".
+
+    Args:
+      interests: f32[M, D]; embeddings: f32[K, D]; credit: f32[K, M], at least 0 (rate times enjoyment, on the
+        interest that the item matched).
+    """
+    pull = jnp.sum(credit[:, :, None] * embeddings[:, None, :], axis=0)
+    mass = jnp.sum(credit, axis=0)
+    return (interests + pull) / (1.0 + mass[:, None])
+
+
+def multinomial_choice(attraction: Array, valid: Array, uniform: Array, outside: Array) -> Array:
+    """One multinomial logit over the slate and the outside option: the slot chosen, or -1 for none.
+
+    McFadden 1974. P(k) = exp(attraction_k) / (exp(outside) + sum over valid slots).
+
+    Args: attraction f32[K]; valid bool[K]; uniform f32[]; outside f32[], utility of choosing nothing.
+    """
+    top = jnp.maximum(jnp.max(jnp.where(valid, attraction, -jnp.inf)), outside)
+    weight = jnp.where(valid, jnp.exp(attraction - top), 0.0)
+    cumulative = jnp.cumsum(weight)
+    total = cumulative[-1] + jnp.exp(outside - top)
+    slot = jnp.sum(cumulative <= uniform * total)
+    return jnp.where(slot < attraction.shape[0], slot, -1).astype(jnp.int32)

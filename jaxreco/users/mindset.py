@@ -1,0 +1,507 @@
+"""The mechanistic user: a mindset made of published models.
+
+The user walks down the slate (cascade), is drawn or not by each item, watches, feels, tires, and may stop
+looking at this slate or leave the session after any slot. The formulas are in `mechanisms.py`; here they are
+put in order. One user; batches come from `vmap`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxreco import base, rng
+from jaxreco.base import EMPTY, Catalog, Context, Event, Feedback, Instruction, SessionSummary, Trace
+from jaxreco.population import Population
+from jaxreco.ring import Ring
+from jaxreco.struct import Struct, param
+from jaxreco.users import mechanisms as law
+
+Array = jax.Array
+
+DRAWS_PER_SLOT = 7  # click, watch, like, comment, share, look on, leave
+SESSIONS_REMEMBERED = 8
+SLOTS_UNROLLED = 5  # of the loop over a slate: 2.5 times the speed of one, half the compile time of all ten
+
+
+class Traits(Struct):
+    """What differs between users and does not change; a pool has leading axis `P`."""
+
+    taste: Array  # f32[M, D], lasting interests, length at most 1 each
+    novelty: Array  # f32[], utility of a nat of novelty; negative for the cautious
+    patience: Array  # f32[], log-odds of looking at the next slot
+    budget_minutes: Array  # f32[], median time budget of a session
+    habit_hours: Array  # f32[], scale of the gap between sessions
+    gullibility: Array  # f32[], utility that one unit of clickbait pretends
+    trust: Array  # f32[] in [0, 1], at the first visit
+    expressive: Array  # f32[], log-odds of liking, commenting, sharing
+
+
+class MindsetParams(Struct):
+    """The population, what items hide, and the parameters of every mechanism."""
+
+    population: Population
+    clickbait: Array  # f32[I], at least 0: how much better an item looks than it is
+    # utility of an item
+    base: Any = param(default=-3.0, doc="utility of an item that matches nothing", unit="logit")
+    affinity: Any = param(
+        default=5.0, low=0.0, doc="weight of affinity (max inner product of unit vectors)", unit="logit"
+    )
+    quality: Any = param(default=0.3, low=0.0, doc="weight of quality", unit="logit per standard deviation")
+    popularity: Any = param(
+        default=0.1, low=0.0, doc="weight of log popularity relative to the mean item", unit="logit per nat"
+    )
+    novelty: Any = param(default=1.0, low=0.0, doc="scale of every user's novelty seeking", unit="1")
+    satiation: Any = param(
+        default=0.2, low=0.0, doc="utility lost per recent item of the category", unit="logit per item"
+    )
+    creator_satiation: Any = param(
+        default=0.3, low=0.0, doc="utility lost per recent item of the creator", unit="logit per item"
+    )
+    repetition: Any = param(
+        default=2.5, low=0.0, doc="utility lost when this very item was seen in the history", unit="logit"
+    )
+    fatigue: Any = param(
+        default=0.5, low=0.0, doc="utility lost when the time budget is spent", unit="logit per budget"
+    )
+    # how the mindset moves
+    satiation_hours: Any = param(default=8.0, low=1e-3, doc="recovery from satiation with a category", unit="hours")
+    creator_hours: Any = param(default=12.0, low=1e-3, doc="recovery from satiation with a creator", unit="hours")
+    exposure_hours: Any = param(default=168.0, low=1e-3, doc="memory of what was seen, for novelty", unit="hours")
+    aspiration: Any = param(
+        default=0.35, low=0.0, high=1.0, doc="enjoyment that leaves mood as it is", unit="share of duration"
+    )
+    mood_rate: Any = param(default=0.12, low=0.0, high=1.0, doc="speed of mood", unit="1/item")
+    mood_hours: Any = param(default=6.0, low=1e-3, doc="relaxation of mood between sessions", unit="hours")
+    trust_gain: Any = param(default=0.01, low=0.0, high=1.0, doc="trust gained by enjoyment above aspiration", unit="1")
+    trust_loss: Any = param(default=0.05, low=0.0, high=1.0, doc="trust lost by a broken promise", unit="1")
+    trust_hours: Any = param(default=336.0, low=1e-3, doc="return of trust to its start between sessions", unit="hours")
+    reinforcement: Any = param(
+        default=0.01, low=0.0, high=1.0, doc="pull of an enjoyed item on the interest it met", unit="1/item"
+    )
+    drift_hours: Any = param(default=240.0, low=1e-3, doc="return of interests to the lasting taste", unit="hours")
+    drift_spread: Any = param(default=0.08, low=0.0, doc="wandering of interests, per component", unit="1")
+    taste_shift_hours: Any = param(
+        default=float("inf"), low=0.0, doc="clock at which tastes jump to another user's", unit="hours"
+    )
+    # actions
+    click_trust: Any = param(default=2.0, low=0.0, doc="effect of trust on clicking", unit="logit")
+    watch_bias: Any = param(default=0.2, doc="watched fraction of a neutral item", unit="logit")
+    watch_slope: Any = param(
+        default=0.7, low=0.0, doc="effect of utility on the watched fraction", unit="logit per logit"
+    )
+    watch_noise: Any = param(default=0.6, low=0.0, doc="spread of the watched fraction", unit="logistic scale")
+    like_bias: Any = param(default=-4.0, doc="liking after a click, nothing watched", unit="logit")
+    like_slope: Any = param(default=3.0, doc="effect of the watched fraction on liking", unit="logit")
+    comment_bias: Any = param(default=-5.5, doc="commenting after a click", unit="logit")
+    share_bias: Any = param(default=-6.0, doc="sharing after a click", unit="logit")
+    outside: Any = param(default=1.5, doc="utility of choosing nothing from a slate (mnl only)", unit="logit")
+    glimpse_seconds: Any = param(default=2.0, low=0.0, doc="time to look at an item and skip it", unit="seconds")
+    load_seconds: Any = param(default=2.0, low=0.0, doc="time a new slate takes", unit="seconds")
+    # leaving and returning
+    leave_bias: Any = param(default=-6.7, doc="hazard of a fresh, neutral user", unit="logit per slot")
+    leave_time: Any = param(default=3.0, low=0.0, doc="effect of a spent time budget", unit="logit per budget")
+    leave_boredom: Any = param(default=0.35, low=0.0, doc="effect of each consecutive skip", unit="logit per item")
+    leave_mood: Any = param(default=2.0, low=0.0, doc="effect of mood", unit="logit")
+    leave_trust: Any = param(default=1.0, low=0.0, doc="effect of trust", unit="logit")
+    budget_spread: Any = param(
+        default=0.5, low=0.0, doc="spread of the time budget from session to session", unit="logistic scale"
+    )
+    return_satisfaction: Any = param(
+        default=6.0, low=0.0, doc="effect of remembered satisfaction on the return hazard", unit="log-hazard"
+    )
+    return_trust: Any = param(default=2.0, low=0.0, doc="effect of trust on the return hazard", unit="log-hazard")
+    return_shape: Any = param(default=0.8, low=0.05, doc="Weibull shape of the gap; below 1 a heavy tail", unit="1")
+    recency: Any = param(
+        default=0.6, low=0.0, high=1.0, doc="weight of a session relative to the one after it", unit="1"
+    )
+
+
+class MindsetState(Struct):
+    """The changing mind of one user, and what it remembers."""
+
+    row: Array  # i32[], the user's row in the pool
+    clock: Array  # f32[], hours
+    interests: Array  # f32[M, D]
+    satiation: Array  # f32[C], recent items of each category
+    exposure: Array  # f32[C], items of each category over the last week or so
+    mood: Array  # f32[] in [-1, 1]
+    trust: Array  # f32[] in [0, 1]
+    boredom: Array  # f32[], consecutive skips
+    minutes: Array  # f32[], spent in this session
+    budget: Array  # f32[], minutes this user has for this session
+    turns: Array  # f32[], slates seen in this session
+    peak: Array  # f32[], best slate of this session, mean enjoyment
+    end: Array  # f32[], last slate
+    history: Ring  # of Event
+    sessions: Ring  # of SessionSummary
+
+
+class Appeal(NamedTuple):
+    """What the slots of a slate hold for this user as it arrives. All [K]; one slot's, without K, during the walk."""
+
+    valid: Array
+    category: Array
+    seconds: Array  # f32, duration
+    utility: Array  # f32, without the satiation and fatigue that build during the walk
+    lure: Array  # f32, what clickbait adds to the looks
+
+
+class Walk(NamedTuple):
+    """What changes from slot to slot."""
+
+    here: Array  # f32[], 1 while the user looks at this slate
+    left: Array  # f32[], 1 once the session is over
+    satiation: Array  # f32[C]
+    mood: Array
+    trust: Array
+    boredom: Array
+    minutes: Array
+
+
+class Deed(NamedTuple):
+    """What was done at one slot. All f32[], 0 or 1 unless said otherwise."""
+
+    examined: Array
+    click: Array
+    like: Array
+    comment: Array
+    share: Array
+    leave: Array
+    watch: Array  # seconds
+    enjoyed: Array  # watched fraction, 0 after a skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Mindset:
+    """The mechanistic user model (DESIGN: protocol `UserModel`).
+
+    Args:
+      n_categories: C.
+      slate_size: K.
+      history_length: H, slots the user and the platform remember.
+      choice: "cascade", slot by slot, or "mnl", one multinomial logit over slate and outside option.
+      relaxed: let gradients through the sampled actions (straight-through); values do not change.
+    """
+
+    n_categories: int
+    slate_size: int
+    history_length: int = 50
+    choice: Literal["cascade", "mnl"] = "cascade"
+    relaxed: bool = False
+    instruction_length: int = 8
+
+    def init(self, key: Array, params: MindsetParams, catalog: Catalog) -> MindsetState:
+        """A user drawn from the population, before the first slate. The key is consumed."""
+        del catalog
+        pick, mood = rng.uniforms(key, 2)
+        row = params.population.pick(pick)
+        traits = params.population.row(row)
+        zero = jnp.float32(0.0)
+        return MindsetState(
+            row=row,
+            clock=zero,
+            interests=lasting_taste(row, zero, params),
+            satiation=jnp.zeros(self.n_categories),
+            exposure=jnp.zeros(self.n_categories),
+            mood=zero,
+            trust=traits.trust,
+            boredom=zero,
+            minutes=zero,
+            budget=_budget(mood, traits, params),
+            turns=zero,
+            peak=zero,
+            end=zero,
+            history=_empty_history(self.slate_size, self.history_length),
+            sessions=Ring.empty(SESSIONS_REMEMBERED + 1, SessionSummary(zero, zero, zero, zero)),
+        )
+
+    def review(
+        self,
+        key: Array,
+        state: MindsetState,
+        slate: Array,
+        params: MindsetParams,
+        catalog: Catalog,
+        context: Context,
+    ) -> tuple[MindsetState, Feedback, Instruction, Trace]:
+        """The user walks through slate i32[K] (EMPTY slots are not there). The key is consumed."""
+        del context
+        traits = params.population.row(state.row)
+        appeal, matches = appeal_of(state, traits, slate, params, catalog)
+        appeal = appeal._replace(utility=appeal.utility - params.creator_satiation * _above(slate, catalog))
+        draws = rng.uniforms(key, DRAWS_PER_SLOT * self.slate_size + 1)
+        chosen = self._choose(draws[-1], state, appeal, params)
+        walk = Walk(
+            here=jnp.float32(1.0),
+            left=jnp.float32(0.0),
+            satiation=state.satiation,
+            mood=state.mood,
+            trust=state.trust,
+            boredom=state.boredom + ~jnp.any(appeal.valid),  # a slate without an item bores too
+            minutes=state.minutes + params.load_seconds / 60.0,
+        )
+
+        def slot(walk: Walk, slot: tuple[Array, Array, Appeal]) -> tuple[Walk, Deed]:
+            return self._slot(walk, *slot, chosen, state, traits, params)
+
+        slots = (jnp.arange(self.slate_size), draws[:-1].reshape(self.slate_size, DRAWS_PER_SLOT), appeal)
+        walk, done = jax.lax.scan(slot, walk, slots, unroll=min(SLOTS_UNROLLED, self.slate_size))
+        feedback = _feedback(slate, done, walk, walk.minutes - state.minutes)
+        state = _after(state, walk, done, feedback, appeal.category, matches, params, catalog)
+        return state, feedback, Instruction.silent(self.instruction_length), Trace.silent(self.instruction_length)
+
+    def revisit(
+        self, key: Array, state: MindsetState, params: MindsetParams, context: Context
+    ) -> tuple[MindsetState, Array]:
+        """The mind at the opening of the next session, and the gap f32[] in hours. The key is consumed."""
+        del context
+        size = state.interests.size
+        draws = rng.uniforms(key, size + 2)
+        traits = params.population.row(state.row)
+        past = state.sessions
+        satisfaction = law.remembered(
+            past.data.satisfaction, past.ages(), past.valid(SESSIONS_REMEMBERED), params.recency, params.aspiration
+        )
+        gap = law.gap_hours(draws[0], traits.habit_hours, params.return_shape, satisfaction, state.trust, params)
+        clock = state.clock + gap
+        # Uniform noise of variance 1: its sum over gaps is as good a random walk as a Gaussian one, and cheap.
+        noise = (draws[2:].reshape(state.interests.shape) - 0.5) * jnp.float32(12**0.5)
+        taste = lasting_taste(state.row, clock, params)
+        jumped = (state.clock < params.taste_shift_hours) & (clock >= params.taste_shift_hours)
+        drifted = law.drift(state.interests, taste, gap, noise, params.drift_hours, params.drift_spread)
+        zero = jnp.float32(0.0)
+        state = state.replace(
+            clock=clock,
+            interests=jnp.where(jumped, taste, drifted),
+            satiation=state.satiation * law.decay(gap, params.satiation_hours),
+            exposure=state.exposure * law.decay(gap, params.exposure_hours),
+            mood=state.mood * law.decay(gap, params.mood_hours),
+            trust=traits.trust + (state.trust - traits.trust) * law.decay(gap, params.trust_hours),
+            boredom=zero,
+            minutes=zero,
+            budget=_budget(draws[1], traits, params),
+            turns=zero,
+            peak=zero,
+            end=zero,
+        )
+        return state, gap
+
+    def _choose(self, uniform: Array, state: MindsetState, appeal: Appeal, params: MindsetParams) -> Array | None:
+        """The one slot a multinomial-logit user takes (-1 for none); None for the cascade."""
+        if self.choice == "cascade":
+            return None
+        tired = params.fatigue * jnp.minimum(state.minutes / state.budget, 3.0)
+        utility = appeal.utility - params.satiation * state.satiation[appeal.category] - tired
+        looks = utility + appeal.lure + params.click_trust * (state.trust - 0.5)
+        return law.multinomial_choice(looks, appeal.valid, uniform, params.outside)
+
+    def _slot(
+        self,
+        walk: Walk,
+        k: Array,
+        uniform: Array,
+        appeal: Appeal,
+        chosen: Array | None,
+        state: MindsetState,
+        traits: Traits,
+        params: MindsetParams,
+    ) -> tuple[Walk, Deed]:
+        """One slot: look, click or skip, watch, feel, and stay, look away or leave. uniform f32[7]."""
+        examined = walk.here * appeal.valid
+        onehot = (jnp.arange(self.n_categories) == appeal.category).astype(jnp.float32)
+        tired = params.fatigue * jnp.minimum(walk.minutes / state.budget, 3.0)
+        utility = appeal.utility - params.satiation * jnp.sum(onehot * walk.satiation) - tired
+        looks = utility + appeal.lure
+        if chosen is None:
+            drawn = law.click_probability(looks + params.click_trust * (walk.trust - 0.5))
+            click = examined * self._happens(uniform[0], drawn)
+        else:
+            click = examined * (chosen == k)
+        fraction = law.watch_fraction(utility, uniform[1], params.watch_bias, params.watch_slope, params.watch_noise)
+        promised = jax.nn.sigmoid(params.watch_bias + params.watch_slope * looks)
+        kept = jax.nn.sigmoid(params.watch_bias + params.watch_slope * utility)
+        enjoyed = click * fraction
+        glow = params.like_slope * fraction + traits.expressive
+        like = click * self._happens(uniform[2], jax.nn.sigmoid(params.like_bias + glow))
+        comment = click * self._happens(uniform[3], jax.nn.sigmoid(params.comment_bias + glow))
+        share = click * self._happens(uniform[4], jax.nn.sigmoid(params.share_bias + glow))
+        watch = enjoyed * appeal.seconds
+        glance = (examined - click) * jnp.minimum(params.glimpse_seconds, appeal.seconds)
+
+        felt = law.mood_step(walk.mood, enjoyed, params.aspiration, params.mood_rate)
+        delight = jnp.maximum(enjoyed - params.aspiration, 0.0)
+        broken = jnp.maximum(promised - kept, 0.0)
+        surprised = law.trust_step(walk.trust, delight, broken, params.trust_gain, params.trust_loss)
+        mood = jnp.where(examined > 0, felt, walk.mood)
+        trust = jnp.where(click > 0, surprised, walk.trust)
+        boredom = jnp.where(examined > 0, (1.0 - click) * (walk.boredom + 1.0), walk.boredom)
+        minutes = walk.minutes + (watch + glance) / 60.0
+        tastes_of = examined * (0.25 + 0.75 * enjoyed)  # even a glance at the same again satiates a little
+        bored_off = self._happens(
+            uniform[6], law.leave_probability(minutes, state.budget, mood, trust, boredom, params)
+        )
+        looks_on = self._happens(uniform[5], jax.nn.sigmoid(traits.patience + mood))
+        # At the end of the slate everybody who is still here decides, even if the last slot was empty.
+        last = k == self.slate_size - 1
+        if chosen is None:
+            leave = jnp.where(last, walk.here, examined) * bored_off
+        else:  # a multinomial user sees the whole slate
+            looks_on = jnp.float32(1.0)
+            leave = jnp.where(last, walk.here, 0.0) * bored_off
+        after = Walk(
+            here=walk.here * (1.0 - leave) * jnp.where(appeal.valid, looks_on, 1.0),
+            left=walk.left + leave,
+            satiation=walk.satiation + tastes_of * onehot,
+            mood=mood,
+            trust=trust,
+            boredom=boredom,
+            minutes=minutes,
+        )
+        return after, Deed(examined, click, like, comment, share, leave, watch, enjoyed)
+
+    def _happens(self, uniform: Array, probability: Array) -> Array:
+        """1 with the given probability, else 0; straight-through when `relaxed`."""
+        hard = (uniform < probability).astype(jnp.float32)
+        # The bracket is exactly 0, so that not even the last bit of a value changes.
+        return hard + (probability - jax.lax.stop_gradient(probability)) if self.relaxed else hard
+
+
+def lasting_taste(row: Array, clock: Array, params: MindsetParams) -> Array:
+    """f32[M, D]: the taste that interests return to; after `taste_shift_hours` it is that of a row far away."""
+    population = params.population
+    other = (row + population.size // 2) % population.size
+    return population.traits.taste[jnp.where(clock >= params.taste_shift_hours, other, row)]
+
+
+def _empty_history(slate_size: int, history_length: int) -> Ring:
+    slots = jnp.full(slate_size, EMPTY, jnp.int32)
+    event = Event(slots, jnp.zeros_like(slots), jnp.zeros(slate_size), jnp.float32(0.0))
+    return Ring.empty(-(-history_length // slate_size), event)
+
+
+def _budget(uniform: Array, traits: Traits, params: MindsetParams) -> Array:
+    """Minutes for this session: log-logistic around the user's own median."""
+    spread = params.budget_spread * (jnp.log(uniform) - jnp.log1p(-uniform))
+    return jnp.maximum(traits.budget_minutes * jnp.exp(jnp.clip(spread, -3.0, 3.0)), 1e-3)  # it divides
+
+
+def liking(
+    state: MindsetState, traits: Traits, item: Array, params: MindsetParams, catalog: Catalog
+) -> tuple[Array, Array]:
+    """Utility f32[K] of items i32[K] leaving aside what was seen lately, and their matches f32[K, M] with each interest."""
+    category = catalog.category[item]
+    matches = jax.vmap(law.affinity, (None, 0))(state.interests, catalog.embedding[item])
+    utility = (
+        params.base
+        + params.affinity * jnp.max(matches, axis=-1)
+        + params.quality * catalog.quality[item]
+        + params.popularity * jnp.log(catalog.popularity[item] * catalog.n_items + 1e-6)
+        + params.novelty * traits.novelty * law.novelty(state.exposure, category)
+    )
+    return utility, matches
+
+
+def appeal_of(
+    state: MindsetState, traits: Traits, slate: Array, params: MindsetParams, catalog: Catalog
+) -> tuple[Appeal, Array]:
+    """What items hold for this user before the walk, and their inner products f32[K, M] with its interests.
+
+    Args:
+      slate: i32[K], EMPTY slots allowed; each is judged on its own (what stands above it in the slate is the
+        walk's business).
+    """
+    item = jnp.maximum(slate, 0)
+    utility, matches = liking(state, traits, item, params, catalog)
+    same_creator, same_item = _familiar(state, item, params, catalog)
+    utility = utility - params.creator_satiation * same_creator - params.repetition * same_item
+    lure = traits.gullibility * params.clickbait[item]
+    return Appeal(slate >= 0, catalog.category[item], catalog.duration[item], utility, lure), matches
+
+
+def expected_minutes(utility: Array, lure: Array, seconds: Array, trust: Array, params: MindsetParams) -> Array:
+    """Minutes that a slot is worth if it is looked at: P(click) times the median watched fraction times duration."""
+    drawn = law.click_probability(utility + lure + params.click_trust * (trust - 0.5))
+    return drawn * jax.nn.sigmoid(params.watch_bias + params.watch_slope * utility) * seconds / 60.0
+
+
+def _familiar(state: MindsetState, item: Array, params: MindsetParams, catalog: Catalog) -> tuple[Array, Array]:
+    """f32[K] each: recent items of the same creator, fading with time, and 1 where the item itself was seen.
+
+    Per-creator satiation is read off the history: an array over creators would not scale with the catalog.
+    """
+    past, events = state.history.data, state.history.valid()
+    seen = ((past.actions & base.EXAMINED) != 0) & events[:, None]
+    # Events of an episode before this one lie in the clock's future: without the maximum, infinity times 0.
+    fresh = law.decay(jnp.maximum(state.clock - past.hours, 0.0), params.creator_hours)[:, None] * seen
+    old_item, weight, seen = past.item.ravel(), fresh.ravel(), seen.ravel()
+    creator, old_creator = catalog.creator[item], catalog.creator[jnp.maximum(old_item, 0)]
+    recent = jnp.sum((creator[:, None] == old_creator) * weight, axis=-1)
+    again = jnp.max((item[:, None] == old_item) * seen, axis=-1)
+    return recent, again.astype(jnp.float32)
+
+
+def _above(slate: Array, catalog: Catalog) -> Array:
+    """f32[K]: items of the same creator above each slot. They were looked at, or the walk would not have come here."""
+    creator = catalog.creator[jnp.maximum(slate, 0)]
+    return jnp.sum(jnp.tril((creator[:, None] == creator) & (slate >= 0), -1), axis=-1)
+
+
+def _feedback(slate: Array, done: Deed, walk: Walk, minutes: Array) -> Feedback:
+    bits = (
+        (base.EXAMINED, done.examined),
+        (base.CLICK, done.click),
+        (base.LIKE, done.like),
+        (base.COMMENT, done.comment),
+        (base.SHARE, done.share),
+        (base.LEAVE, done.leave * done.examined),  # who leaves at an empty last slot did nothing to it
+    )
+    actions = jnp.zeros(slate.shape, jnp.int32)
+    for bit, happened in bits:
+        actions = actions + jnp.where(happened > 0, bit, 0)
+    return Feedback(slate=slate, actions=actions, watch=done.watch, minutes=minutes, left=walk.left > 0)
+
+
+def _after(
+    state: MindsetState,
+    walk: Walk,
+    done: Deed,
+    feedback: Feedback,
+    category: Array,
+    matches: Array,
+    params: MindsetParams,
+    catalog: Catalog,
+) -> MindsetState:
+    """The mind after the slate: memory, interests, and time that has passed."""
+    hours = feedback.minutes / 60.0
+    clock = state.clock + hours
+    turns = state.turns + 1.0
+    looked = jnp.maximum(jnp.sum(done.examined), 1.0)
+    mean = jnp.sum(done.enjoyed) / looked
+    peak = jnp.maximum(state.peak, mean)
+    summary = SessionSummary(clock - walk.minutes / 60.0, walk.minutes, turns, 0.5 * (peak + mean))
+    matched = jnp.argmax(matches, axis=-1)[:, None] == jnp.arange(state.interests.shape[0])
+    credit = params.reinforcement * done.enjoyed[:, None] * matched
+    item = jnp.maximum(feedback.slate, 0)
+    interests = law.reinforce(state.interests, catalog.embedding[item], credit)
+    jumped = (state.clock < params.taste_shift_hours) & (clock >= params.taste_shift_hours)
+    interests = jnp.where(jumped, lasting_taste(state.row, clock, params), interests)
+    seen = jnp.sum((category[:, None] == jnp.arange(state.exposure.shape[0])) * done.examined[:, None], axis=0)
+    return state.replace(
+        clock=clock,
+        interests=interests,
+        satiation=walk.satiation * law.decay(hours, params.satiation_hours),
+        exposure=state.exposure * law.decay(hours, params.exposure_hours) + seen,
+        mood=walk.mood,
+        trust=walk.trust,
+        boredom=walk.boredom,
+        minutes=walk.minutes,
+        turns=turns,
+        peak=peak,
+        end=mean,
+        history=state.history.push(Event(feedback.slate, feedback.actions, feedback.watch, clock)),
+        sessions=state.sessions.push(summary, when=feedback.left),
+    )

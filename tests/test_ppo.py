@@ -1,0 +1,273 @@
+"""PPO: what is replayed is what was done, tastes are a regression, and a block of training teaches something."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pathlib
+import shutil
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import Coin, CoinState, coin_world, small_catalog
+
+import jaxreco
+from jaxreco import base
+from jaxreco.agents import ppo
+from jaxreco.base import CLICK, EMPTY, EXAMINED, Event, Feedback, Instruction, Trace
+from jaxreco.learning import trainer
+from jaxreco.learning.trainer import TrainConfig
+from jaxreco.rollout import Rollout, rollout
+from jaxreco.testing import quick_jit
+
+Array = jax.Array
+SMALL = dict(width=16, layers=2, heads=2)
+
+
+def noisy(agent_params: Any, scale: float = 0.3) -> Any:
+    """Every weight moved: fresh attention adds nothing, so nothing of it would be tested."""
+    leaves, tree = jax.tree.flatten(agent_params.net)
+    rng = np.random.default_rng(0)
+    leaves = [x + jnp.asarray(scale * rng.normal(size=x.shape), x.dtype) for x in leaves]
+    net = jax.tree.unflatten(tree, leaves)
+    return agent_params.replace(net=net, value_mean=jnp.float32(2.0), value_std=jnp.float32(3.0))
+
+
+# -- replay --------------------------------------------------------------------------------------------------
+
+BEFORE, TURNS, USERS = 5, 12, 4
+
+
+@pytest.fixture(scope="module", params=[3, 16], ids="window {}".format)
+def lived(request: Any, key: Array) -> tuple[Any, Any, Any, Rollout, Rollout]:
+    """(params, agent, agent_params, the rollout before the block, the block) with episodes of 7 turns."""
+    env, params = coin_world()
+    params = params.replace(max_steps_in_episode=7)
+    agent, agent_params = jaxreco.make_agent("ppo", key, env, params, window=request.param, **SMALL)
+    agent_params = noisy(agent_params)
+
+    def run(key: Array, params: Any, agent_params: Any) -> tuple[Rollout, Rollout]:
+        options: Any = dict(users=USERS, tile=USERS, trajectory=True)
+        before = rollout(key, env, params, agent, agent_params, turns=BEFORE, **options)
+        return before, rollout(key, env, params, agent, agent_params, turns=TURNS, start=before, **options)
+
+    before, block = quick_jit(run)(key, params, agent_params)
+    return params, agent, agent_params, before, block
+
+
+def replayed(lived: Any, memory: Any = None) -> Any:
+    params, agent, agent_params, before, block = lived
+    trajectory = block.trajectory
+    done = (trajectory.terminated | trajectory.truncated).astype(jnp.int32)
+    return quick_jit(jax.vmap(agent.replay, (None, 0, 1, 1, 1, None), 1))(
+        agent_params,
+        before.memory if memory is None else memory,
+        trajectory.extras.percept,
+        jnp.cumsum(done, axis=0) - done,
+        trajectory.action,
+        params.catalog,
+    )
+
+
+def test_replay_is_what_was_done(lived: Any) -> None:
+    _, _, agent_params, _, block = lived
+    trajectory, again = block.trajectory, replayed(lived)
+    ends = np.asarray(trajectory.truncated | trajectory.terminated)
+    assert (ends[:-1].sum(axis=0) >= 1).all()  # in the middle of the block
+    chex.assert_shape(again.log_prob, (TURNS, USERS, 3))
+    np.testing.assert_allclose(again.log_prob, trajectory.extras.log_prob, atol=1e-4)
+    value = agent_params.value_mean + agent_params.value_std * again.value
+    np.testing.assert_allclose(value, trajectory.extras.value, atol=1e-4)
+    np.testing.assert_allclose(again.slot_value, trajectory.extras.slot_value, atol=1e-4)
+    assert float(jnp.std(value)) > 1e-2
+    assert (np.asarray(again.entropy) > 0).all()
+    assert (np.asarray(again.entropy) <= math.log(12) + 1e-5).all()
+
+
+def test_replay_needs_the_memory_from_before(lived: Any) -> None:
+    """Else the test above could pass with a cache that nobody reads."""
+    _, agent, agent_params, _, block = lived
+    empty = jax.vmap(lambda _: agent.reset(agent_params))(jnp.arange(USERS))
+    again = replayed(lived, empty)
+    moved = np.abs(np.asarray(again.log_prob - block.trajectory.extras.log_prob)).max(axis=(1, 2))
+    assert moved[0] > 1e-3
+    assert moved[3:].max() < 1e-4  # a new episode began: what was before is forgotten
+
+
+def test_values_of_the_last_observation(lived: Any) -> None:
+    """Truncated episodes are continued by the agent's value; others by nothing."""
+    trajectory = lived[4].trajectory
+    cut = np.asarray(trajectory.truncated & ~trajectory.terminated)
+    assert cut.any()
+    np.testing.assert_array_equal(np.asarray(trajectory.bootstrap) != 0, cut)
+
+
+# -- tastes --------------------------------------------------------------------------------------------------
+
+
+def observed(slate: Any, actions: Any, watch: Any, clock: float) -> Any:
+    """An observation of which only what the regression reads is filled in."""
+    env, params = coin_world()
+    obs, _ = env.reset(jax.random.key(0), params)
+    return obs.replace(
+        slate=jnp.asarray(slate, jnp.int32),
+        actions=jnp.asarray(actions, jnp.int32),
+        watch=jnp.asarray(watch, jnp.float32),
+        clock=jnp.float32(clock),
+    )
+
+
+def fresh_tastes(linear: int) -> ppo.Tastes:
+    return ppo.Tastes(
+        covariance=jnp.eye(linear + 2),
+        evidence=jnp.zeros((ppo.OUTCOMES, linear + 2)),
+        recent=jnp.zeros(2),
+        clock=jnp.float32(0.0),
+    )
+
+
+def test_tastes_are_ridge_regression() -> None:
+    rng = np.random.default_rng(0)
+    catalog, items = small_catalog(12), jnp.asarray(rng.normal(size=(12, 4)), jnp.float32)
+    tastes, learn = fresh_tastes(4), jax.jit(ppo.learn_tastes)
+    rows, outcomes, recent, clock = [], [], np.zeros(2), 0.0
+    for _ in range(15):
+        slate = rng.permutation(12)[:3]
+        actions = rng.choice([0, EXAMINED, EXAMINED | CLICK], size=3)
+        watch = np.where(actions & CLICK, rng.uniform(0, 10, size=3), 0.0)
+        now = clock + rng.exponential(4.0)
+        tastes = learn(tastes, observed(slate, actions, watch, now), catalog, items)
+        category = np.asarray(catalog.category)[slate]
+        for i, a, w, c in zip(slate, actions, watch, category, strict=True):
+            if a & EXAMINED:
+                rows.append([*np.asarray(items)[i], 1.0, math.log1p(recent[c])])
+                outcomes.append([w / 20.0, w / float(catalog.duration[i]), float(a & CLICK > 0)])
+        recent = recent + np.bincount(category[(actions & EXAMINED) > 0], minlength=2)
+        recent, clock = recent * math.exp(-(now - clock) / ppo.RECENT_HOURS), now
+    x, y = np.array(rows), np.array(outcomes)
+    belief = np.linalg.solve(np.eye(6) + x.T @ x, x.T @ y).T
+    got = ppo.perceive(observed([0, 1, 2], [0, 0, 0], [0, 0, 0], clock), tastes)
+    chex.assert_shape(got.belief, (ppo.OUTCOMES, 6))
+    np.testing.assert_allclose(tastes.covariance, np.linalg.inv(np.eye(6) + x.T @ x), atol=1e-4)
+    np.testing.assert_allclose(got.belief, belief, atol=1e-3)
+    np.testing.assert_allclose(tastes.recent, recent, rtol=1e-4)
+    assert float(tastes.clock) == pytest.approx(clock)
+
+
+def test_what_was_not_looked_at_teaches_nothing() -> None:
+    catalog, items = small_catalog(12), jnp.asarray(np.random.default_rng(1).normal(size=(12, 4)), jnp.float32)
+    tastes = fresh_tastes(4)
+    after = ppo.learn_tastes(tastes, observed([1, 2, EMPTY], [0, 0, 0], [0, 0, 0], 3.0), catalog, items)
+    chex.assert_trees_all_equal(after, tastes.replace(clock=jnp.float32(3.0)))
+
+
+def test_belief_improves_with_what_was_seen() -> None:
+    rng = np.random.default_rng(2)
+    catalog, items = small_catalog(12), jnp.asarray(rng.normal(size=(12, 4)), jnp.float32)
+    weights = rng.normal(size=4)
+    truth = np.asarray(items) @ weights
+    tastes, learn, errors = fresh_tastes(4), jax.jit(ppo.learn_tastes), []
+    for turn in range(40):
+        slate = rng.permutation(12)[:3]
+        watch = 20.0 * (truth[slate] + 0.3 * rng.normal(size=3))
+        tastes = learn(tastes, observed(slate, [EXAMINED | CLICK] * 3, watch, 24.0 * turn), catalog, items)
+        belief = np.asarray(jnp.sum(tastes.evidence[0] * tastes.covariance, axis=-1))
+        errors.append(np.abs(belief[:4] - weights).mean())
+    assert errors[-1] < 0.1
+    assert errors[-1] < 0.3 * errors[0]
+
+
+# -- blocks --------------------------------------------------------------------------------------------------
+
+BEST = 5  # the only item anybody wants
+CONFIG = TrainConfig(updates=12, users=64, turns=8, minibatches=4, learning_rate=2e-2, entropy=0.0, entropy_end=0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Picky(Coin):
+    """Looks at every slot, and watches one item to the end, but only in the first."""
+
+    def review(self, key: Array, state: CoinState, slate: Array, params: Any, catalog: Any, context: Any) -> Any:
+        first = jnp.arange(self.slate_size) == 0
+        click = (slate == BEST) & first
+        watch = jnp.where(click, catalog.duration[BEST], 0.0)
+        actions = (slate >= 0) * jnp.int32(base.EXAMINED) + click * jnp.int32(base.CLICK)
+        clock = state.clock + 1.0 / 60.0
+        after = state.replace(clock=clock, history=state.history.push(Event(slate, actions, watch, clock)))
+        feedback = Feedback(slate, actions, watch, jnp.float32(1.0), jnp.bool_(False))
+        return after, feedback, Instruction.silent(4), Trace.silent(4)
+
+
+@pytest.fixture(scope="module")
+def trained(key: Array) -> dict[str, Any]:
+    """Twelve blocks in the picky world, of users who live 4 turns, so that little can be learnt about any of them."""
+    env, params = coin_world(user_class=Picky)
+    params = params.replace(max_steps_in_episode=4)
+    agent, agent_params = jaxreco.make_agent("ppo", key, env, params, window=4, **SMALL)
+    before = jax.tree.map(np.asarray, agent_params)
+    learner, logs, updates = trainer.begin(key, env, params, agent, agent_params, CONFIG), [], []
+    block = quick_jit(lambda key, params, learner: trainer.block(key, params, learner, env, agent, CONFIG))
+    for _ in range(CONFIG.updates):
+        learner, log = block(key, params, learner)
+        logs.append(jax.tree.map(float, log))
+        updates.append((int(learner.update), int(learner.rollout.turn)))
+    return {"before": before, "learner": learner, "logs": logs, "updates": updates, "world": (env, params, agent)}
+
+
+def test_blocks_log_finite_numbers_and_count(trained: Any) -> None:
+    assert trained["updates"] == [(i, i * CONFIG.turns) for i in range(1, CONFIG.updates + 1)]
+    for log in trained["logs"]:
+        assert {"reward", "policy", "entropy", "value_loss", "slot_loss", "clipped", "kl"} <= set(log)
+        assert all(math.isfinite(x) for x in log.values()), log
+    chex.assert_tree_all_finite(jax.tree.map(jnp.asarray, trained["learner"].agent_params))
+
+
+def test_parameters_move_and_anchors_stay(trained: Any) -> None:
+    before, after = trained["before"], trained["learner"].agent_params
+    moved = [np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (before.net, after.net)), strict=True)]
+    assert np.mean(np.array(moved) > 1e-4) > 0.9
+    np.testing.assert_array_equal(before.anchors, after.anchors)
+    assert float(after.value_std) > 0
+    assert float(after.temperature) == 1.0
+
+
+def test_training_finds_the_item_that_everybody_wants(trained: Any, key: Array) -> None:
+    """The share of slates with it in the first slot, on users never seen, before and after."""
+    env, params, agent = trained["world"]
+
+    def share(key: Array, agent_params: Any) -> Array:
+        ran = rollout(key, env, params, agent, agent_params, users=128, turns=4, trajectory=True)
+        return jnp.mean(ran.trajectory.action[..., 0] == BEST)
+
+    share = quick_jit(share)
+    other = jax.random.fold_in(key, 99)
+    before, after = float(share(other, trained["before"])), float(share(other, trained["learner"].agent_params))
+    assert after > before + 0.2  # 512 slates: a standard error is 0.02
+    rewards = [log["reward"] for log in trained["logs"]]
+    assert np.mean(rewards[-3:]) > 1.3 * np.mean(rewards[:3])
+
+
+def test_a_copy_of_the_agent_trains_by_path(tmp_path: pathlib.Path, key: Array) -> None:
+    """Copy the file, change it, train the copy: as the agent's docstring promises."""
+    copy = tmp_path / "my_ppo.py"
+    shutil.copy(ppo.__file__, copy)
+    env, params = coin_world()
+    agent, agent_params = jaxreco.make_agent(str(copy), key, env, params, window=4, width=8, layers=1, heads=2)
+    assert type(agent) is not ppo.PPO
+    config = TrainConfig(updates=2, users=8, turns=4, minibatches=2)
+    learner = trainer.begin(key, env, params, agent, agent_params, config)
+    block = quick_jit(lambda key, params, learner: trainer.block(key, params, learner, env, agent, config))
+    for _ in range(2):
+        learner, log = block(key, params, learner)
+        assert all(math.isfinite(float(x)) for x in log.values())
+    assert int(learner.update) == 2
+
+
+@pytest.mark.parametrize("wrong", [{"users": 10, "minibatches": 3}, {"updates": 0}, {"turns": 0}, {"epochs": -1}])
+def test_impossible_settings_raise(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"must be"):
+        TrainConfig(**wrong)
