@@ -85,7 +85,7 @@ def save(folder: pathlib.Path, learner: Learner, meta: dict[str, Any]) -> None:
         if update not in manager.all_steps():
             manager.save(update, args=ocp.args.StandardSave(_leaves(learner)))
             manager.wait_until_finished()
-    files.write_json(folder / "meta.json", {**meta, "update": update})
+    files.write_json(folder / "meta.json", {**meta, "update": update, "arrays": _signature(learner)})
 
 
 def latest(folder: pathlib.Path) -> int | None:
@@ -111,18 +111,14 @@ def restore(folder: pathlib.Path, fresh: Learner, meta: dict[str, Any]) -> tuple
     if update is None:
         raise JaxrecoError(f"{folder} holds no checkpoint: start a new run.")
     warnings = check(folder, meta)
-    shapes = _leaves(jax.tree.map(_shape, fresh))
-    try:
-        with _manager(folder) as manager:
-            found = manager.restore(update, args=ocp.args.StandardRestore(shapes))
-    except (ValueError, KeyError, TypeError) as error:
+    if _meta(folder).get("arrays") != _signature(fresh):  # asked first: Orbax, refusing, leaves reads behind it
         raise JaxrecoError(
             f"The checkpoint in {folder} does not fit this agent and world: their arrays are others now, start a new run."
-        ) from error
+        )
+    shapes = _leaves(jax.tree.map(_shape, fresh))
+    with _manager(folder) as manager:
+        found = manager.restore(update, args=ocp.args.StandardRestore(shapes))
     leaves = [found[name] for name in sorted(found)]
-    for leaf, shape in zip(leaves, jax.tree.leaves(jax.tree.map(_shape, fresh)), strict=True):
-        if (leaf.shape, leaf.dtype) != (shape.shape, shape.dtype):
-            raise JaxrecoError(f"The checkpoint in {folder} does not fit this agent and world: start a new run.")
     return settle(jax.tree.unflatten(jax.tree.structure(fresh), leaves)), warnings
 
 
@@ -131,10 +127,7 @@ def check(folder: pathlib.Path, meta: dict[str, Any]) -> list[str]:
 
     Raises JaxrecoError naming what differs and must not.
     """
-    try:
-        was = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    except json.JSONDecodeError:
-        raise JaxrecoError(f"{folder / 'meta.json'} is no JSON: the checkpoint is damaged, start a new run.") from None
+    was = _meta(folder)
     now = files.plain(json.loads(json.dumps(meta)))
     for name, words in MUST_MATCH.items():
         if was.get(name) != now[name]:
@@ -151,6 +144,14 @@ def check(folder: pathlib.Path, meta: dict[str, Any]) -> list[str]:
     ]
 
 
+def _meta(folder: pathlib.Path) -> dict[str, Any]:
+    """What was stored beside the arrays; raises JaxrecoError where it cannot be read."""
+    try:
+        return json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    except json.JSONDecodeError:
+        raise JaxrecoError(f"{folder / 'meta.json'} is no JSON: the checkpoint is damaged, start a new run.") from None
+
+
 def _differing(was: Any, now: Any) -> str:
     """Two values in words; of two dictionaries only the entries that differ."""
     if isinstance(was, dict) and isinstance(now, dict):
@@ -161,6 +162,11 @@ def _differing(was: Any, now: Any) -> str:
 
 def _shape(leaf: Any) -> Any:
     return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf), sharding=_here())
+
+
+def _signature(learner: Any) -> list[str]:
+    """Type and shape of every leaf, in order, as JSON can hold them."""
+    return [f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}" for leaf in jax.tree.leaves(learner)]
 
 
 def _here() -> Any:
