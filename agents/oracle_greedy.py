@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxreco.base import Catalog, Observation
+from jaxreco.search import first_max
 from jaxreco.users import mindset
 
 Array = jax.Array
@@ -54,7 +55,7 @@ class OracleGreedy:
 
         def choose(cost: Array, _: None) -> tuple[Array, Array]:
             left = mindset.expected_minutes(utility - cost, appeal.lure, appeal.seconds, state.trust, params)
-            best = jnp.argmax(jnp.where(jnp.isinf(cost), -1.0, left))
+            best = first_max(jnp.where(jnp.isinf(cost), -1.0, left))
             sated = (
                 params.satiation * 0.7 * (appeal.category == appeal.category[best])
             )  # 0.7: a click and a typical watch

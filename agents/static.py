@@ -13,16 +13,18 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxreco.base import Catalog, EnvParams, Observation
+from jaxreco.search import first_max
 from jaxreco.struct import Struct
 from jaxreco.users import mindset
 
 Array = jax.Array
 
 LENGTHS = (60, 120, 240)
-SAMPLE = 512  # users whose tastes are averaged
-TRIAL_TURNS = 128  # turns in which the lists are compared
+SAMPLE = 512  # users whose tastes are averaged, and who try the lists
+TRIAL_TURNS = 128  # turns that they try each for
 
 
 class Playlist(Struct):
@@ -47,7 +49,7 @@ class Static:
         for by_minutes in (True, False):
             order = build(key_sample, truth.user, catalog, longest, by_minutes)
             candidates += [Playlist(order=order, length=jnp.int32(n)) for n in lengths]
-        earned = [float(_trial(key_trial, truth, c, env, self)) for c in candidates]
+        earned = [_trial(key_trial, truth, c, env, self) for c in candidates]
         return candidates[earned.index(max(earned))]
 
     def reset(self, agent_params: Playlist) -> Array:
@@ -91,7 +93,7 @@ def build(key: Array, params: Any, catalog: Catalog, length: int, by_minutes: bo
         sated, taken = carry
         left = utility - params.satiation * sated[:, catalog.category]
         worth = jnp.mean(mindset.expected_minutes(left, lure, seconds, trust, params), axis=0)
-        best = jnp.argmax(jnp.where(taken, -1.0, worth))
+        best = first_max(jnp.where(taken, -1.0, worth))
         drawn = jax.nn.sigmoid(left[:, best])
         sated = (fade * sated).at[:, catalog.category[best]].add(0.25 + 0.5 * drawn)
         return (sated, taken | (everything == best)), best
@@ -102,12 +104,12 @@ def build(key: Array, params: Any, catalog: Catalog, length: int, by_minutes: bo
     return jax.lax.scan(choose, start, None, length=length)[1].astype(jnp.int32)
 
 
-def _trial(key: Array, params: EnvParams, playlist: Playlist, env: Any, agent: Static) -> Array:
+def _trial(key: Array, params: EnvParams, playlist: Playlist, env: Any, agent: Static) -> float:
     """Mean reward per user-hour of a list. The key is consumed."""
-    from jaxreco.rollout import rollout
+    from jaxreco.evaluation import live
 
-    total = rollout(key, env, params, agent, playlist, users=SAMPLE, turns=TRIAL_TURNS).metrics.total
-    return jnp.sum(total.reward) / jnp.sum(total.hours)
+    tally = live(key, env, params, agent, playlist, users=SAMPLE, max_turns=TRIAL_TURNS).tally
+    return float(np.sum(tally.reward) / np.sum(tally.hours))
 
 
 def make() -> Static:

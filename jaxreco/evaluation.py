@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxreco.rollout import Rollout, Tally, initial, rollout
+from jaxreco.rollout import TILE, Rollout, Tally, initial, renew, rollout
+from jaxreco.struct import Struct
 
 CHUNK = 32  # turns between two looks at whether everybody is done
 RESAMPLES = 1000
@@ -22,7 +24,7 @@ class Life:
     tally: Tally  # f32[B] leaves
     finished: np.ndarray  # bool[B]
     seconds: float
-    overlap: float  # mean share of items that two users' slates have in common at the same turn
+    overlap: float  # mean share of items that two users' latest slates have in common
 
     def column(self, metric: str) -> np.ndarray:
         """f64[B]: a metric of the results table, one value a user. Raises KeyError for an unknown metric."""
@@ -54,32 +56,52 @@ def live(
     max_turns: int = 4000,
     progress: Callable[[float], None] | None = None,
 ) -> Life:
-    """Every user's first episode under an agent, until all are over (or `max_turns`).
+    """Every user's first episode under an agent, each until it is over (or `max_turns`).
+
+    Lives differ in length, so lanes are few, and one whose user is done goes to the next user: most of a run of all
+    users side by side would be spent on the longest lives. One program serves any number of users.
 
     Args:
       key: users and randomness; give every agent the same one to compare them pairwise. Consumed.
       users: B.
-      progress: called with the share of users whose episode is over.
+      progress: called with the share of users who are done.
     """
-    import time
-
-    began, turn = time.perf_counter(), 0
-    ran: Rollout = initial(key, env, params, agent, agent_params, users=users)
-    while turn < max_turns:
-        ran = rollout(key, env, params, agent, agent_params, users=users, turns=CHUNK, start=ran)
-        turn += CHUNK
-        done = float(np.mean(np.asarray(ran.metrics.episodes) > 0))
+    began = time.perf_counter()
+    lanes = min(users, int(getattr(agent, "tile", TILE)) * jax.device_count())
+    ran = initial(key, env, params, agent, agent_params, users=lanes)
+    waiting, done = iter(range(lanes, users)), np.zeros(users, bool)
+    found = jax.tree.map(lambda x: np.zeros((users, *x.shape[1:]), x.dtype), _ends(ran))
+    while not done.all():
+        ran = rollout(key, env, params, agent, agent_params, users=lanes, turns=CHUNK, start=ran)
+        in_lane, now = jax.device_get((ran.user, _ends(ran)))
+        free = now.finished | (np.asarray(ran.turn) >= max_turns)
+        lane = np.flatnonzero(free & ~done[in_lane])
+        for into, leaf in zip(jax.tree.leaves(found), jax.tree.leaves(now), strict=True):
+            into[in_lane[lane]] = leaf[lane]
+        done[in_lane[lane]] = True
         if progress is not None:
-            progress(done)
-        if done == 1.0:
-            break
-    slates = np.asarray(ran.state.last.slate)
+            progress(float(done.mean()))
+        after = np.array([next(waiting, user) if over else user for user, over in zip(in_lane, free, strict=True)])
+        if (after != in_lane).any():
+            ran = renew(key, env, params, agent, agent_params, ran, after)
     return Life(
-        tally=jax.tree.map(np.asarray, ran.metrics.life),
-        finished=np.asarray(ran.metrics.episodes) > 0,
+        tally=found.tally,
+        finished=found.finished,
         seconds=time.perf_counter() - began,
-        overlap=overlap(slates[(slates >= 0).all(axis=1)]),
+        overlap=overlap(found.slate[(found.slate >= 0).all(axis=1)]),
     )
+
+
+class _Ends(Struct):
+    """How a user's life came out; leaves [B, ...]."""
+
+    tally: Tally
+    finished: Any  # bool[B]
+    slate: Any  # i32[B, K], the latest
+
+
+def _ends(ran: Rollout) -> _Ends:
+    return _Ends(ran.metrics.life, ran.metrics.episodes > 0, ran.state.last.slate)
 
 
 def overlap(slates: np.ndarray, pairs: int = 20_000, seed: int = 0) -> float:

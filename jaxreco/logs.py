@@ -32,45 +32,61 @@ class Interactions:
 def interactions(
     key: jax.Array, env: Any, params: base.EnvParams, users: int = USERS, turns: int = TURNS
 ) -> Interactions:
-    """The world's own log, or one simulated beforehand: half the users under random, half under popularity.
+    """The world's own log, or one simulated beforehand, under `Beforehand`.
 
     Simulated weights are watched fractions of clicked items. The key is consumed.
     """
     if env.log is not None:
         return env.log
-    from jaxreco.registry import make_agent
-
-    parts = []
-    for name, part in zip(("random", "popularity"), jax.random.split(key), strict=True):
-        agent, agent_params = make_agent(name, part, env, params)
-        parts.append(_simulate(part, env, params, agent, agent_params, max(users // 2, 1), turns))
-    item = np.concatenate([p[0] for p in parts], axis=1)
-    watched = np.concatenate([p[1] for p in parts], axis=1)  # both [T, B, K]
-    user = np.broadcast_to(np.arange(item.shape[1])[None, :, None], item.shape)
+    item, watched = _simulate(key, env, params, users, turns)
+    user = np.broadcast_to(np.arange(users)[None, :, None], item.shape)
     order = np.lexsort((np.arange(item.size), user.ravel()))
     user, item, watched = (x.ravel()[order] for x in (user, item, watched))
     kept = watched > 0
     fraction = watched[kept] / np.asarray(params.catalog.duration)[item[kept]]
     return Interactions(
-        user[kept].astype(np.int32),
-        item[kept].astype(np.int32),
-        fraction.astype(np.float32),
-        users // 2 * 2,
-        env.n_items,
+        user[kept].astype(np.int32), item[kept].astype(np.int32), fraction.astype(np.float32), users, env.n_items
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Beforehand:
+    """What made the log: by a coin each turn, the slate of one of two agents."""
+
+    first: Any
+    second: Any
+
+    def reset(self, agent_params: Any) -> Any:
+        """Both memories."""
+        return self.first.reset(agent_params[0]), self.second.reset(agent_params[1])
+
+    def act(
+        self, key: jax.Array, agent_params: Any, memory: Any, obs: base.Observation, catalog: base.Catalog
+    ) -> tuple[jax.Array, Any, None]:
+        """The slate i32[K] of one of them. The key is consumed."""
+        coin, *keys = jax.random.split(key, 3)
+        both = zip((self.first, self.second), keys, agent_params, memory, strict=True)
+        slates, memories, _ = zip(*(agent.act(k, p, m, obs, catalog) for agent, k, p, m in both), strict=True)
+        return jnp.where(jax.random.bernoulli(coin), *slates), memories, None
+
+
 def _simulate(
-    key: jax.Array, env: Any, params: base.EnvParams, agent: Any, agent_params: Any, users: int, turns: int
+    key: jax.Array, env: Any, params: base.EnvParams, users: int, turns: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Slates i32[T, B, K] and watched seconds f32[T, B, K]; whatever else a trajectory holds is never computed."""
+    from jaxreco.registry import make_agent
     from jaxreco.rollout import rollout
+
+    key_agents, key_run = jax.random.split(key)
+    agents, agent_params = zip(
+        *(make_agent(name, key_agents, env, params) for name in ("random", "popularity")), strict=True
+    )
 
     @jax.jit
     def run(key: jax.Array, params: base.EnvParams, agent_params: Any) -> Any:
-        ran = rollout(key, env, params, agent, agent_params, users=users, turns=turns, trajectory=True)
+        ran = rollout(key, env, params, Beforehand(*agents), agent_params, users=users, turns=turns, trajectory=True)
         assert ran.trajectory is not None
         feedback = ran.trajectory.info["feedback"]
         return jnp.maximum(feedback.slate, 0), feedback.watch
 
-    return tuple(np.asarray(x) for x in run(key, params, agent_params))  # type: ignore[return-value]
+    return tuple(np.asarray(x) for x in run(key_run, params, agent_params))  # type: ignore[return-value]

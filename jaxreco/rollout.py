@@ -3,6 +3,9 @@
 Users are run in padded tiles of a fixed size, because compiled reductions give other bits in another batch size:
 with fixed tiles the life of user 3 is the same to the last bit whether 1 or 4,096 users run, on one device or on
 several, in one scan or in chunks of two or more turns. Metrics are reduced inside the scan.
+
+Every lane carries whose life it runs and how far that is, so lanes whose user is done with can go to others
+(`renew`).
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxreco.base import EnvParams, Observation
@@ -78,7 +82,8 @@ class Rollout(Struct):
     trajectory: Trajectory | None
     state: Any  # EnvState, leaves [B, ...]
     memory: Any  # the agent's, leaves [B, ...]
-    turn: Array  # i32[], turns done
+    user: Array  # i32[B], whose life it is: 0 to B - 1 unless renewed
+    turn: Array  # i32[B], turns done
 
 
 def rollout(
@@ -125,18 +130,49 @@ def initial(
     key: Array, env: RecoEnv, params: EnvParams, agent: Any, agent_params: Any, *, users: int, tile: int | None = None
 ) -> Rollout:
     """The Rollout before its first turn: what `start` means when it is None."""
-    return _initial_users(key, params, agent_params, env, agent, users, tile or getattr(agent, "tile", TILE))
+    ids = np.arange(users, dtype=np.int32)
+    return _initial_users(key, params, agent_params, ids, env, agent, tile or getattr(agent, "tile", TILE))
 
 
-@functools.partial(jax.jit, static_argnames=("env", "agent", "users", "tile"))
-def _initial_users(
-    key: Array, params: EnvParams, agent_params: Any, env: RecoEnv, agent: Any, users: int, tile: int
+def renew(
+    key: Array,
+    env: RecoEnv,
+    params: EnvParams,
+    agent: Any,
+    agent_params: Any,
+    ran: Rollout,
+    user: Array,
+    *,
+    tile: int | None = None,
 ) -> Rollout:
-    ids = jnp.arange(-(-users // tile) * tile).reshape(-1, tile)
+    """Give lanes to other users, who begin their lives there: bit for bit those of a rollout of more users.
+
+    Args:
+      key: of the whole rollout. ran: without trajectory.
+      user: i32[B], who shall be in each lane; where that is who is there already, its life goes on.
+    """
+    begun = _initial_users(key, params, agent_params, user, env, agent, tile or getattr(agent, "tile", TILE))
+    return _exchange(ran.replace(trajectory=None), begun)
+
+
+@jax.jit
+def _exchange(ran: Rollout, begun: Rollout) -> Rollout:
+    def choose(other: Array, new: Any, old: Any) -> Any:
+        return jax.tree.map(lambda a, b: jnp.where(other, a, b), new, old)
+
+    return jax.vmap(choose)(ran.user != begun.user, begun, ran)
+
+
+@functools.partial(jax.jit, static_argnames=("env", "agent", "tile"))
+def _initial_users(
+    key: Array, params: EnvParams, agent_params: Any, user: Array, env: RecoEnv, agent: Any, tile: int
+) -> Rollout:
+    users = user.shape[0]
+    ids = _tiles(user, -(-users // tile), tile)
     state, memory, metrics = jax.lax.map(lambda i: _begin(key, i, params, agent_params, env, agent), ids)
-    devices = devices_for(users, tile)
-    state, memory, metrics = (_spread(_untile(x, users), users, devices) for x in (state, memory, metrics))
-    return Rollout(metrics=metrics, trajectory=None, state=state, memory=memory, turn=jnp.int32(0))
+    state, memory, metrics = (_untile(x, users) for x in (state, memory, metrics))
+    begun = Rollout(metrics=metrics, trajectory=None, state=state, memory=memory, user=user, turn=jnp.zeros_like(user))
+    return _spread(begun, users, devices_for(users, tile))
 
 
 @functools.partial(jax.jit, static_argnames=("env", "agent", "users", "turns", "tile", "trajectory", "devices"))
@@ -154,34 +190,35 @@ def _rollout(
     devices: int,
 ) -> Rollout:
     tiles = -(-users // (tile * devices)) * devices
-    ids = jnp.arange(tiles * tile).reshape(tiles, tile)
-    first = jnp.int32(0) if start is None else start.turn
+    ids = jnp.arange(users, dtype=jnp.int32) if start is None else start.user
+    done = jnp.zeros_like(ids) if start is None else start.turn
     begun = None if start is None else _tiles((start.state, start.memory, start.metrics), tiles, tile)
 
-    def run(key: Array, params: EnvParams, agent_params: Any, first: Array, ids: Array, begun: Any) -> Any:
-        def one_tile(xs: tuple[Array, Any]) -> Any:
-            i, was = xs
+    def run(key: Array, params: EnvParams, agent_params: Any, ids: Array, done: Array, begun: Any) -> Any:
+        def one_tile(xs: tuple[Array, Array, Any]) -> Any:
+            i, done, was = xs
             carry = _begin(key, i, params, agent_params, env, agent) if was is None else was
             user_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, i)
-            body = functools.partial(_turn, user_keys, params, agent_params, env, agent, trajectory)
-            return jax.lax.scan(body, carry, first + jnp.arange(turns))
+            body = functools.partial(_turn, user_keys, done, params, agent_params, env, agent, trajectory)
+            return jax.lax.scan(body, carry, jnp.arange(turns))
 
-        return jax.lax.map(one_tile, (ids, begun))
+        return jax.lax.map(one_tile, (ids, done, begun))
 
     if devices > 1:
         split, whole = PartitionSpec("users"), PartitionSpec()
         run = jax.shard_map(
             run,
             mesh=mesh(devices),
-            in_specs=(whole, whole, whole, whole, split, split),
+            in_specs=(whole, whole, whole, split, split, split),
             out_specs=split,
             check_vma=False,
         )
-    (state, memory, metrics), kept = run(key, params, agent_params, first, ids, begun)
+    (state, memory, metrics), kept = run(key, params, agent_params, *_tiles((ids, done), tiles, tile), begun)
     # [tiles, T, tile, ...] -> [T, B, ...]
     kept = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(turns, tiles * tile, *x.shape[3:])[:, :users], kept)
-    state, memory, metrics = (_spread(_untile(x, users), users, devices) for x in (state, memory, metrics))
-    return Rollout(metrics=metrics, trajectory=kept, state=state, memory=memory, turn=first + turns)
+    state, memory, metrics = (_untile(x, users) for x in (state, memory, metrics))
+    after = Rollout(metrics=metrics, trajectory=None, state=state, memory=memory, user=ids, turn=done + turns)
+    return _spread(after, users, devices).replace(trajectory=kept)
 
 
 def mesh(devices: int) -> jax.sharding.Mesh:
@@ -229,18 +266,19 @@ def _begin(key: Array, ids: Array, params: EnvParams, agent_params: Any, env: Re
 
 def _turn(
     user_keys: Array,
+    done: Array,
     params: EnvParams,
     agent_params: Any,
     env: RecoEnv,
     agent: Any,
     trajectory: bool,
     carry: Any,
-    turn: Array,
+    step_of_call: Array,
 ) -> tuple[Any, Trajectory | None]:
     """One turn of a tile: act, step, count, and forget where an episode ended."""
     state, memory, metrics = carry
 
-    def act_and_step(user_key: Array, state: Any, memory: Any) -> Any:
+    def act_and_step(user_key: Array, turn: Array, state: Any, memory: Any) -> Any:
         key_act, key_step = jax.random.split(jax.random.fold_in(user_key, turn))
         obs = env.observe(state, params)
         catalog = env.catalog(state, params)
@@ -248,7 +286,7 @@ def _turn(
         action, memory, extras = agent.act(key_act, agent_params, memory, obs, catalog, **truth)
         return obs, action, memory, extras, env.step(key_step, state, action, params)
 
-    obs, action, memory, extras, step = jax.vmap(act_and_step)(user_keys, state, memory)
+    obs, action, memory, extras, step = jax.vmap(act_and_step)(user_keys, done + step_of_call, state, memory)
     info = dict(step.info)
     final = info.pop("final_observation")
     kept = None
@@ -256,9 +294,9 @@ def _turn(
         ended = step.truncated & ~step.terminated
         bootstrap = _final_values(agent, agent_params, memory, final, params, ended)
         kept = Trajectory(obs, action, step.reward, step.terminated, step.truncated, bootstrap, info, extras)
-    done = step.terminated | step.truncated
-    memory = jax.vmap(lambda d, m: restart(d, agent.reset(agent_params), m))(done, memory)
-    metrics = jax.vmap(_count, (0, 0, 0, 0, None))(metrics, step.reward, done, info, params)
+    over = step.terminated | step.truncated
+    memory = jax.vmap(lambda o, m: restart(o, agent.reset(agent_params), m))(over, memory)
+    metrics = jax.vmap(_count, (0, 0, 0, 0, None))(metrics, step.reward, over, info, params)
     return (step.state, memory, metrics), kept
 
 

@@ -67,12 +67,24 @@ def test_same_key_same_users_under_another_agent(world: Any, key: Array) -> None
         np.testing.assert_array_equal(one, other)
 
 
+def test_few_lanes_tell_the_same_lives(world: Any, key: Array, random_life: evaluation.Life, monkeypatch: Any) -> None:
+    monkeypatch.setattr(evaluation, "TILE", 1)
+    monkeypatch.setattr(jax, "device_count", lambda: 2)  # two lanes for six users
+    shares: list[float] = []
+    few = lived(world, key, "random", progress=shares.append)
+    for one, other in zip(jax.tree.leaves(random_life.tally), jax.tree.leaves(few.tally), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert few.finished.all()
+    assert shares == sorted(shares)
+    assert len(shares) > 3
+
+
 def test_max_turns_stops_what_does_not_end(world: Any, key: Array) -> None:
     env, params = world
     shares: list[float] = []
     life = lived((env, params.replace(horizon_hours=1e9)), key, "random", max_turns=40, progress=shares.append)
     assert not life.finished.any()
-    assert shares == [0.0, 0.0]
+    assert shares == [0.0, 1.0]
     np.testing.assert_array_equal(life.tally.turns, 2 * evaluation.CHUNK)
 
 

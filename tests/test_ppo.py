@@ -214,7 +214,7 @@ def trained(key: Array) -> dict[str, Any]:
     for _ in range(CONFIG.updates):
         learner, log = block(key, params, learner)
         logs.append(jax.tree.map(float, log))
-        updates.append((int(learner.update), int(learner.rollout.turn)))
+        updates.append((int(learner.update), int(learner.rollout.turn[0])))
     return {"before": before, "learner": learner, "logs": logs, "updates": updates, "world": (env, params, agent)}
 
 

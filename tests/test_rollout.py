@@ -17,7 +17,7 @@ from conftest import coin_world
 
 import jaxreco
 from jaxreco.base import EMPTY
-from jaxreco.rollout import Rollout, Tally, _rollout, initial, rollout
+from jaxreco.rollout import Rollout, Tally, _rollout, initial, renew, rollout
 from jaxreco.testing import quick_jit
 
 Array = jax.Array
@@ -93,7 +93,17 @@ def test_a_run_cut_into_chunks_is_the_whole_run(world: Any, key: Array, begun: R
     assert compiled == compiled[:1] * 3  # going on compiles nothing anew
     assert_same_bits(whole.trajectory, jax.tree.map(lambda *x: jnp.concatenate(x), *parts))
     assert_same_bits(dataclasses.replace(whole, trajectory=None), dataclasses.replace(now, trajectory=None))
-    assert int(now.turn) == TURNS
+    assert np.asarray(now.turn).tolist() == [TURNS] * 7
+
+
+def test_a_lane_given_to_another_user(world: Any, key: Array, seven: Rollout) -> None:
+    first = rollout(key, *world, users=4, turns=4, tile=TILE)
+    renewed = renew(key, *world, first, np.array([0, 6, 2, 3], np.int32), tile=TILE)
+    after = live(world, key, 4, start=renewed)
+    assert np.asarray(after.turn).tolist() == [TURNS + 4, TURNS, TURNS + 4, TURNS + 4]
+    assert_same_bits(user(seven, 6), user(after, 1))
+    undisturbed = live(world, key, 4, start=first)
+    assert_same_bits(user(undisturbed, 3), user(after, 3))
 
 
 def test_a_repeated_run_is_the_first(world: Any, key: Array, seven: Rollout) -> None:
@@ -173,7 +183,7 @@ def test_trajectory_leaves_are_turns_by_users_without_keys_or_nan(seven: Rollout
     assert seven.trajectory.action.shape == (TURNS, 7, K)
     assert seven.trajectory.obs.history.item.shape == (TURNS, 7, H)
     assert "final_observation" not in seven.trajectory.info
-    assert int(seven.turn) == TURNS
+    assert np.asarray(seven.turn).tolist() == [TURNS] * 7
 
 
 def test_observations_and_actions_fit_together(seven: Rollout) -> None:

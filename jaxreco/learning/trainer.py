@@ -39,7 +39,7 @@ class TrainConfig:
       turn_share: weight of the whole turn's advantage in a slot's credit, beside the slot's own part.
     """
 
-    updates: int = 100
+    updates: int = 80
     users: int = 512
     turns: int = 32
     epochs: int = 1
