@@ -29,6 +29,7 @@ class OracleGreedy:
 
     candidates: int = 128
     privileged: ClassVar[bool] = True
+    tile: ClassVar[int] = 128
 
     def init(self, key: Array, env: Any, catalog: Catalog, truth: Any) -> None:
         """No parameters: everything is in the truth."""

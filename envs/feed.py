@@ -153,7 +153,7 @@ def _people(rng: np.random.Generator, topics: np.ndarray, n_users: int) -> Trait
         taste=column(taste),
         novelty=column(rng.normal(0.15, 0.2, n_users)),
         patience=column(rng.normal(3.5, 0.7, n_users)),
-        budget_minutes=column(rng.lognormal(np.log(9.0), 0.5, n_users)),
+        budget_minutes=column(rng.lognormal(np.log(14.0), 0.5, n_users)),
         habit_hours=column(rng.lognormal(np.log(5.0), 0.5, n_users)),
         gullibility=column(rng.gamma(4.0, 0.25, n_users)),
         trust=column(rng.beta(6.0, 4.0, n_users)),

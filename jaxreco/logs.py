@@ -64,10 +64,10 @@ class Beforehand:
         self, key: jax.Array, agent_params: Any, memory: Any, obs: base.Observation, catalog: base.Catalog
     ) -> tuple[jax.Array, Any, None]:
         """The slate i32[K] of one of them. The key is consumed."""
-        coin, *keys = jax.random.split(key, 3)
-        both = zip((self.first, self.second), keys, agent_params, memory, strict=True)
-        slates, memories, _ = zip(*(agent.act(k, p, m, obs, catalog) for agent, k, p, m in both), strict=True)
-        return jnp.where(jax.random.bernoulli(coin), *slates), memories, None
+        coin, key_first, key_second = jax.random.split(key, 3)
+        one, memory_one, _ = self.first.act(key_first, agent_params[0], memory[0], obs, catalog)
+        other, memory_other, _ = self.second.act(key_second, agent_params[1], memory[1], obs, catalog)
+        return jnp.where(jax.random.bernoulli(coin), one, other), (memory_one, memory_other), None
 
 
 def _simulate(

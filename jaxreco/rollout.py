@@ -141,7 +141,7 @@ def renew(
     agent: Any,
     agent_params: Any,
     ran: Rollout,
-    user: Array,
+    user: Any,
     *,
     tile: int | None = None,
 ) -> Rollout:
@@ -213,7 +213,8 @@ def _rollout(
             out_specs=split,
             check_vma=False,
         )
-    (state, memory, metrics), kept = run(key, params, agent_params, *_tiles((ids, done), tiles, tile), begun)
+    lanes, turns_done = _tiles((ids, done), tiles, tile)
+    (state, memory, metrics), kept = run(key, params, agent_params, lanes, turns_done, begun)
     # [tiles, T, tile, ...] -> [T, B, ...]
     kept = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(turns, tiles * tile, *x.shape[3:])[:, :users], kept)
     state, memory, metrics = (_untile(x, users) for x in (state, memory, metrics))

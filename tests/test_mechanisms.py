@@ -65,18 +65,31 @@ def test_click_probability() -> None:
 
 
 def test_watch_fraction_by_hand() -> None:
-    got = law.watch_fraction(2.0, 0.75, 0.2, 0.7, 0.6)
-    assert float(got) == pytest.approx(sigmoid(0.2 + 1.4 + 0.6 * math.log(3)), rel=1e-6)
+    got = law.watch_fraction(-2.0, 0.75, 0.2, 0.7, 0.6)
+    assert float(got) == pytest.approx(math.exp(0.2 - 1.4 + 0.6 * math.log(3)), rel=1e-6)
+    assert float(law.watch_fraction(2.0, 0.75, 0.2, 0.7, 0.6)) == 1.0
 
 
-def test_watch_fraction_has_log_logistic_odds(uniform: np.ndarray) -> None:
-    utility, bias, slope, noise = 1.5, 0.2, 0.7, 0.6
+def test_watch_time_is_log_logistic_until_the_item_ends(uniform: np.ndarray) -> None:
+    utility, bias, slope, noise = -1.0, 0.2, 0.7, 0.6
     fraction = np.asarray(law.watch_fraction(utility, jnp.asarray(uniform), bias, slope, noise), np.float64)
-    assert ((fraction > 0) & (fraction < 1)).all()
-    # fraction / (1 - fraction) is log-logistic (Fisk): shape 1 / noise, scale exp(bias + slope * utility)
-    odds = stats.fisk(c=1 / noise, scale=math.exp(bias + slope * utility))
-    assert stats.kstest(fraction / (1 - fraction), odds.cdf).pvalue > 1e-3
-    assert stats.kstest(fraction / (1 - fraction), stats.fisk(c=1 / noise, scale=math.exp(bias)).cdf).pvalue < 1e-9
+    assert ((fraction > 0) & (fraction <= 1)).all()
+    wanted = stats.fisk(c=1 / noise, scale=math.exp(bias + slope * utility))
+    whole = sigmoid((bias + slope * utility) / noise)
+    assert wanted.sf(1.0) == pytest.approx(whole)
+    assert (fraction == 1).mean() == pytest.approx(whole, abs=4 * math.sqrt(whole * (1 - whole) / len(uniform)))
+    before_the_end = fraction[fraction < 1]
+    assert stats.kstest(before_the_end, lambda x: wanted.cdf(x) / wanted.cdf(1.0)).pvalue > 1e-3
+    other = stats.fisk(c=1 / noise, scale=math.exp(bias))
+    assert stats.kstest(before_the_end, lambda x: other.cdf(x) / other.cdf(1.0)).pvalue < 1e-9
+
+
+def test_expected_fraction_is_the_mean() -> None:
+    u = (np.arange(20_000) + 0.5) / 20_000
+    for utility in np.linspace(-6, 6, 25):
+        mean = np.mean(np.minimum(np.exp(0.2 + 0.7 * utility + 0.6 * np.log(u / (1 - u))), 1))
+        assert float(law.expected_fraction(utility, 0.2, 0.7, 0.6)) == pytest.approx(mean, abs=0.05)
+    assert float(law.expected_fraction(-1.0, 0.2, 0.7, 0.0)) == pytest.approx(math.exp(-0.5), rel=1e-6)
 
 
 # -- feeling -------------------------------------------------------------------------------------------------

@@ -32,6 +32,19 @@ def sigmoid(x: Any) -> Any:
     return 1.0 / (1.0 + np.exp(-np.asarray(x, float)))
 
 
+QUARTERS = (0.125, 0.375, 0.625, 0.875)
+
+
+def watched(utility: float, u: float, p: Any) -> float:
+    """Fraction of an item that is watched."""
+    return min(math.exp(p.watch_bias + p.watch_slope * utility + p.watch_noise * math.log(u / (1 - u))), 1.0)
+
+
+def half(utility: float) -> float:
+    """The same in a NEUTRAL world: half of an item of no utility."""
+    return min(0.5 * math.exp(0.5 * utility), 1.0)
+
+
 def _review(model: Mindset, key: Array, state: Any, slate: Array, params: Any, catalog: Catalog) -> Any:
     return model.review(key, state, slate, params, catalog, Context())[:2]
 
@@ -139,11 +152,8 @@ def oracle_review(u: np.ndarray, s: Any, slate: list[int], p: Any, catalog: Any,
             exposure[category] += 1  # decayed below, with what was there before
             clicks = u_click < sigmoid(looks + p.click_trust * (trust - 0.5)) if choice == "cascade" else chosen == k
             if clicks:
-                fraction = sigmoid(
-                    p.watch_bias + p.watch_slope * utility + p.watch_noise * math.log(u_watch / (1 - u_watch))
-                )
-                promised = sigmoid(p.watch_bias + p.watch_slope * looks)
-                kept = sigmoid(p.watch_bias + p.watch_slope * utility)
+                fraction = watched(utility, u_watch, p)
+                promised, kept = (np.mean([watched(x, u, p) for u in QUARTERS]) for x in (looks, utility))
                 glow = p.like_slope * fraction + traits.expressive
                 actions[k] |= CLICK
                 actions[k] |= LIKE * bool(u_like < sigmoid(p.like_bias + glow))
@@ -339,7 +349,7 @@ def catalog() -> Catalog:
 NEUTRAL = dict(
     base=0.0, affinity=0.0, quality=0.0, popularity=0.0, novelty=0.0, satiation=0.0, creator_satiation=0.0,
     repetition=0.0, fatigue=0.0, mood_rate=0.0, trust_gain=0.0, trust_loss=0.0, reinforcement=0.0, drift_spread=0.0,
-    click_trust=0.0, watch_bias=0.0, watch_slope=1.0, watch_noise=0.0, glimpse_seconds=0.0, load_seconds=0.0,
+    click_trust=0.0, watch_bias=math.log(0.5), watch_slope=0.5, watch_noise=0.0, glimpse_seconds=0.0, load_seconds=0.0,
     leave_bias=-30.0, leave_time=0.0, leave_boredom=0.0, leave_mood=0.0, leave_trust=0.0, budget_spread=0.0,
     return_satisfaction=0.0, return_trust=0.0, return_shape=1.0, aspiration=0.3,
 )  # fmt: skip
@@ -435,13 +445,13 @@ def test_satiation_builds_with_clicks_and_wears_off_over_hours(catalog: Catalog)
 
 
 def test_satiation_is_per_category_and_grows_within_the_slate(catalog: Catalog) -> None:
-    # items 0 and 1 are of one category, item 2 of another; a click is watched to sigmoid(2) here
+    # items 0 and 1 are of one category, item 2 of another; a click is watched to the end here
     params = world(satiation=1.5, base=2.0)
     state, feedback = shown(params, catalog, crowd(params, catalog))
     first = did(feedback, CLICK)
-    tasted = np.where(first, 0.25 + 0.75 * sigmoid(2.0), 0.25)
+    tasted = np.where(first, 0.25 + 0.75 * half(2.0), 0.25)
     often(did(feedback, CLICK, 1), float(sigmoid(2 - 1.5 * tasted).mean()))
-    often(did(feedback, CLICK, 1)[first], float(sigmoid(2 - 1.5 * (0.25 + 0.75 * sigmoid(2.0)))))
+    often(did(feedback, CLICK, 1)[first], float(sigmoid(2 - 1.5 * (0.25 + 0.75 * half(2.0)))))
     often(did(feedback, CLICK, 2), float(sigmoid(2.0)))
     close(state.satiation[:, 2], np.zeros(N))
 
@@ -487,13 +497,14 @@ def test_an_old_episode_leaves_nothing_behind(tau: float, catalog: Catalog) -> N
         assert gradient == 0  # and not infinity times 0
 
 
-def test_watching_is_log_logistic(catalog: Catalog) -> None:
-    params = world(base=0.5, watch_bias=0.2, watch_slope=0.7, watch_noise=0.6)
+def test_watching_is_log_logistic_until_the_item_ends(catalog: Catalog) -> None:
+    params = world(base=-1.0, watch_bias=0.2, watch_slope=0.7, watch_noise=0.6)
     _, feedback = shown(params, catalog, crowd(params, catalog))
     clicked = did(feedback, CLICK)
     fraction = np.asarray(feedback.watch, np.float64)[clicked, 0] / SECONDS
-    odds = stats.fisk(c=1 / 0.6, scale=math.exp(0.2 + 0.35))
-    assert stats.kstest(fraction / (1 - fraction), odds.cdf).pvalue > 1e-3
+    often(fraction == 1, float(sigmoid((0.2 - 0.7) / 0.6)))
+    wanted = stats.fisk(c=1 / 0.6, scale=math.exp(0.2 - 0.7))
+    assert stats.kstest(fraction[fraction < 1], lambda x: wanted.cdf(x) / wanted.cdf(1.0)).pvalue > 1e-3
     assert not np.asarray(feedback.watch)[~clicked, 0].any()
 
 
@@ -508,7 +519,7 @@ def test_clickbait_is_clicked_but_not_watched(catalog: Catalog) -> None:
 def test_likes_comments_and_shares_follow_what_was_watched(catalog: Catalog) -> None:
     params = world({"expressive": 0.5}, base=1.0, like_bias=-2.0, like_slope=2.0, comment_bias=-2.5, share_bias=-3.0)
     _, feedback = shown(params, catalog, crowd(params, catalog))
-    clicked, glow = did(feedback, CLICK), 2.0 * sigmoid(1.0) + 0.5
+    clicked, glow = did(feedback, CLICK), 2.0 * half(1.0) + 0.5
     for action, bias in ((LIKE, -2.0), (COMMENT, -2.5), (SHARE, -3.0)):
         often(did(feedback, action)[clicked], float(sigmoid(bias + glow)))
         assert not did(feedback, action)[~clicked].any()
@@ -517,7 +528,7 @@ def test_likes_comments_and_shares_follow_what_was_watched(catalog: Catalog) -> 
 def test_mood_by_hand(catalog: Catalog) -> None:
     params = world(mood_rate=0.2, mood_hours=6.0, base=1.0)
     state, feedback = shown(params, catalog, crowd(params, catalog, mood=0.1), slate=[0, EMPTY, EMPTY, EMPTY])
-    enjoyed = np.where(did(feedback, CLICK), sigmoid(1.0), 0.0)
+    enjoyed = np.where(did(feedback, CLICK), half(1.0), 0.0)
     close(state.mood, 0.1 + 0.2 * (enjoyed - 0.3 - 0.1))
     later, gap = revisit(CASCADE, jax.random.split(jax.random.key(9), N), state, params)
     close(later.mood, np.asarray(state.mood) * np.exp(-np.asarray(gap) / 6.0))
@@ -527,11 +538,12 @@ def test_trust_falls_with_clickbait_and_grows_with_what_delights(catalog: Catalo
     params = world({"gullibility": 1.0}, clickbait=2.0, trust_gain=0.1, trust_loss=0.3, base=-1.0, trust_hours=100.0)
     state, feedback = shown(params, catalog, crowd(params, catalog), slate=[0, EMPTY, EMPTY, EMPTY])
     clicked = did(feedback, CLICK)
-    broken = sigmoid(1.0) - sigmoid(-1.0)  # it looked 2 better than it was
-    close(state.trust, np.where(clicked, 0.5 - 0.3 * broken * 0.5, 0.5))
+    broken = half(1.0) - half(-1.0)  # it looked 2 better than it was
+    pleased = half(-1.0) - 0.3  # above the aspiration, if by little
+    close(state.trust, np.where(clicked, 0.5 + 0.1 * pleased * 0.5 - 0.3 * broken * 0.5, 0.5))
     honest = params.replace(clickbait=jnp.zeros(8), base=1.0)
     glad, feedback = shown(honest, catalog, crowd(honest, catalog), slate=[0, EMPTY, EMPTY, EMPTY])
-    close(glad.trust, np.where(did(feedback, CLICK), 0.5 + 0.1 * (sigmoid(1.0) - 0.3) * 0.5, 0.5))
+    close(glad.trust, np.where(did(feedback, CLICK), 0.5 + 0.1 * (half(1.0) - 0.3) * 0.5, 0.5))
     later, gap = revisit(CASCADE, jax.random.split(jax.random.key(9), N), state, params)
     close(later.trust, 0.5 + (np.asarray(state.trust) - 0.5) * np.exp(-np.asarray(gap) / 100.0))
 
@@ -550,7 +562,7 @@ def test_trust_lost_to_clickbait_costs_clicks_later(catalog: Catalog) -> None:
 def test_reinforcement_pulls_the_matching_interest(catalog: Catalog) -> None:
     params = world(reinforcement=0.1, base=1.0)
     state, feedback = shown(params, catalog, crowd(params, catalog), slate=[1, EMPTY, EMPTY, EMPTY])
-    credit = 0.1 * np.where(did(feedback, CLICK), sigmoid(1.0), 0.0)
+    credit = 0.1 * np.where(did(feedback, CLICK), half(1.0), 0.0)
     item = np.array([0.0, 1.0, 0.0, 0.0])
     close(state.interests[:, 0], np.broadcast_to([0.8, 0, 0, 0], (N, 4)))  # item 1 meets the second interest
     close(state.interests[:, 1], (np.array([0.3, 0.5, 0, 0]) + credit[:, None] * item) / (1 + credit[:, None]))
@@ -712,8 +724,8 @@ def test_satisfaction_is_peak_and_end(catalog: Catalog) -> None:
     state = crowd(good, catalog)
     state, first = shown(good, catalog, state, slate=[0, 2, EMPTY, EMPTY])
     state, second = shown(poor, catalog, state, slate=[1, EMPTY, EMPTY, EMPTY], seed=1)
-    peak = (did(first, CLICK) * sigmoid(1.0) + did(first, CLICK, 1) * sigmoid(1.0)) / 2
-    end = did(second, CLICK) * sigmoid(-1.0)
+    peak = (did(first, CLICK) * half(1.0) + did(first, CLICK, 1) * half(1.0)) / 2
+    end = did(second, CLICK) * half(-1.0)
     summary = jax.tree.map(lambda x: np.asarray(x[:, 0]), state.sessions.data)
     assert (np.asarray(state.sessions.end) == 1).all()
     close(summary.satisfaction, 0.5 * (np.maximum(peak, end) + end))
@@ -785,7 +797,7 @@ def test_the_straight_through_gradient_is_right_on_average(catalog: Catalog) -> 
     odds = np.log(1 / np.linspace(1e-4, 1 - 1e-4, 9999) - 1)  # of the watch fraction's noise
 
     def expected(base: float) -> float:
-        return SECONDS * sigmoid(base) * float(np.mean(sigmoid(base - 0.6 * odds)))
+        return SECONDS * sigmoid(base) * float(np.mean(np.minimum(0.5 * np.exp(0.5 * base - 0.6 * odds), 1.0)))
 
     slope = (expected(0.3001) - expected(0.2999)) / 0.0002
     assert abs(gradient.mean() - slope) < 4.5 * gradient.std() / math.sqrt(N)

@@ -46,7 +46,7 @@ class MindsetParams(Struct):
     population: Population
     clickbait: Array  # f32[I], at least 0: how much better an item looks than it is
     # utility of an item
-    base: Any = param(default=-3.0, doc="utility of an item that matches nothing", unit="logit")
+    base: Any = param(default=-2.5, doc="utility of an item that matches nothing", unit="logit")
     affinity: Any = param(
         default=5.0, low=0.0, doc="weight of affinity (max inner product of unit vectors)", unit="logit"
     )
@@ -89,15 +89,15 @@ class MindsetParams(Struct):
     )
     # actions
     click_trust: Any = param(default=2.0, low=0.0, doc="effect of trust on clicking", unit="logit")
-    watch_bias: Any = param(default=0.2, doc="watched fraction of a neutral item", unit="logit")
+    watch_bias: Any = param(default=0.2, doc="log of the watched fraction of a neutral item", unit="nat")
     watch_slope: Any = param(
-        default=0.7, low=0.0, doc="effect of utility on the watched fraction", unit="logit per logit"
+        default=0.7, low=0.0, doc="effect of utility on the watched fraction", unit="nat per logit"
     )
     watch_noise: Any = param(default=0.6, low=0.0, doc="spread of the watched fraction", unit="logistic scale")
-    like_bias: Any = param(default=-4.0, doc="liking after a click, nothing watched", unit="logit")
+    like_bias: Any = param(default=-5.4, doc="liking after a click, nothing watched", unit="logit")
     like_slope: Any = param(default=3.0, doc="effect of the watched fraction on liking", unit="logit")
-    comment_bias: Any = param(default=-5.5, doc="commenting after a click", unit="logit")
-    share_bias: Any = param(default=-6.0, doc="sharing after a click", unit="logit")
+    comment_bias: Any = param(default=-7.4, doc="commenting after a click", unit="logit")
+    share_bias: Any = param(default=-7.2, doc="sharing after a click", unit="logit")
     outside: Any = param(default=1.5, doc="utility of choosing nothing from a slate (mnl only)", unit="logit")
     glimpse_seconds: Any = param(default=2.0, low=0.0, doc="time to look at an item and skip it", unit="seconds")
     load_seconds: Any = param(default=2.0, low=0.0, doc="time a new slate takes", unit="seconds")
@@ -114,7 +114,7 @@ class MindsetParams(Struct):
         default=6.0, low=0.0, doc="effect of remembered satisfaction on the return hazard", unit="log-hazard"
     )
     return_trust: Any = param(default=2.0, low=0.0, doc="effect of trust on the return hazard", unit="log-hazard")
-    return_shape: Any = param(default=0.8, low=0.05, doc="Weibull shape of the gap; below 1 a heavy tail", unit="1")
+    return_shape: Any = param(default=0.6, low=0.05, doc="Weibull shape of the gap; below 1 a heavy tail", unit="1")
     recency: Any = param(
         default=0.6, low=0.0, high=1.0, doc="weight of a session relative to the one after it", unit="1"
     )
@@ -322,8 +322,8 @@ class Mindset:
         else:
             click = examined * (chosen == k)
         fraction = law.watch_fraction(utility, uniform[1], params.watch_bias, params.watch_slope, params.watch_noise)
-        promised = jax.nn.sigmoid(params.watch_bias + params.watch_slope * looks)
-        kept = jax.nn.sigmoid(params.watch_bias + params.watch_slope * utility)
+        promised = expected_fraction(looks, params)
+        kept = expected_fraction(utility, params)
         enjoyed = click * fraction
         glow = params.like_slope * fraction + traits.expressive
         like = click * self._happens(uniform[2], jax.nn.sigmoid(params.like_bias + glow))
@@ -423,9 +423,14 @@ def appeal_of(
 
 
 def expected_minutes(utility: Array, lure: Array, seconds: Array, trust: Array, params: MindsetParams) -> Array:
-    """Minutes that a slot is worth if it is looked at: P(click) times the median watched fraction times duration."""
+    """Minutes that a slot is worth if it is looked at: P(click) times the mean watched fraction times duration."""
     drawn = law.click_probability(utility + lure + params.click_trust * (trust - 0.5))
-    return drawn * jax.nn.sigmoid(params.watch_bias + params.watch_slope * utility) * seconds / 60.0
+    return drawn * expected_fraction(utility, params) * seconds / 60.0
+
+
+def expected_fraction(utility: Array, params: MindsetParams) -> Array:
+    """Mean fraction of an item that is watched after a click, by utility."""
+    return law.expected_fraction(utility, params.watch_bias, params.watch_slope, params.watch_noise)
 
 
 def _familiar(state: MindsetState, item: Array, params: MindsetParams, catalog: Catalog) -> tuple[Array, Array]:
