@@ -73,7 +73,7 @@ def expected_fraction(utility: Array, bias: Array, slope: Array, noise: Array) -
     """Mean of `watch_fraction` over its noise, to within 0.05 at a noise of 0.6: over the midpoints of its quarters."""
     wanted = jnp.exp(jnp.clip(bias + slope * utility, -60.0, 30.0))
     luck = [jnp.exp(jnp.clip(noise * log_odds, -60.0, 60.0)) for log_odds in QUARTERS]
-    return sum(jnp.minimum(wanted * factor, 1.0) for factor in luck) / len(QUARTERS)
+    return sum((jnp.minimum(wanted * factor, 1.0) for factor in luck), jnp.float32(0.0)) / len(QUARTERS)
 
 
 def trust_step(trust: Array, delight: Array, broken: Array, gain: Array, loss: Array) -> Array:
