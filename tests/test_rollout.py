@@ -97,8 +97,10 @@ def test_a_run_cut_into_chunks_is_the_whole_run(world: Any, key: Array, begun: R
 
 
 def test_a_lane_given_to_another_user(world: Any, key: Array, seven: Rollout) -> None:
-    first = rollout(key, *world, users=4, turns=4, tile=TILE)
-    renewed = renew(key, *world, first, np.array([0, 6, 2, 3], np.int32), tile=TILE)
+    env, params, agent, agent_params = world
+    first = rollout(key, env, params, agent, agent_params, users=4, turns=4, tile=TILE)
+    lanes = np.array([0, 6, 2, 3], np.int32)
+    renewed = renew(key, env, params, agent, agent_params, first, lanes, tile=TILE)
     after = live(world, key, 4, start=renewed)
     assert np.asarray(after.turn).tolist() == [TURNS + 4, TURNS, TURNS + 4, TURNS + 4]
     assert_same_bits(user(seven, 6), user(after, 1))
