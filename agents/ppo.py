@@ -28,7 +28,8 @@ Array = jax.Array
 
 SCALARS = 6
 ITEM_FEATURES = 3
-OUTCOMES = 3  # what the regression predicts of a slot: minutes, watched fraction, click
+OUTCOMES = 3  # what the regression predicts of a slot: watch time, watched fraction, click
+USUAL_SHARE = 0.6  # of an item's mean length: the unit of watch time, so that films and clips look alike
 RECENT_HOURS = 8.0
 SHARPNESS = 4.0  # of the radial basis functions: half height at an inner product of 0.83
 
@@ -305,7 +306,8 @@ def learn_tastes(tastes: Tastes, obs: Observation, catalog: Catalog, items: Arra
     item = jnp.maximum(obs.slate, 0)
     looked = ((obs.actions & EXAMINED) != 0).astype(jnp.float32)
     clicked = ((obs.actions & CLICK) != 0).astype(jnp.float32)
-    outcome = jnp.stack([obs.watch / 20.0, obs.watch / catalog.duration[item], clicked], axis=-1)
+    usual = USUAL_SHARE * jnp.mean(catalog.duration)
+    outcome = jnp.stack([obs.watch / usual, obs.watch / catalog.duration[item], clicked], axis=-1)
     category = catalog.category[item]
     tired = jnp.log1p(tastes.recent)[category]
     regressors = jnp.concatenate([items[item], jnp.ones((item.shape[0], 1)), tired[:, None]], axis=-1)
