@@ -135,6 +135,7 @@ def test_tastes_are_ridge_regression() -> None:
     catalog, items = small_catalog(12), jnp.asarray(rng.normal(size=(12, 4)), jnp.float32)
     tastes, learn = fresh_tastes(4), jax.jit(ppo.learn_tastes)
     rows, outcomes, recent, clock = [], [], np.zeros(2), 0.0
+    usual = 0.6 * float(np.mean(catalog.duration))
     for _ in range(15):
         slate = rng.permutation(12)[:3]
         actions = rng.choice([0, EXAMINED, EXAMINED | CLICK], size=3)
@@ -145,7 +146,7 @@ def test_tastes_are_ridge_regression() -> None:
         for i, a, w, c in zip(slate, actions, watch, category, strict=True):
             if a & EXAMINED:
                 rows.append([*np.asarray(items)[i], 1.0, math.log1p(recent[c])])
-                outcomes.append([w / 20.0, w / float(catalog.duration[i]), float(a & CLICK > 0)])
+                outcomes.append([w / usual, w / float(catalog.duration[i]), float(a & CLICK > 0)])
         recent = recent + np.bincount(category[(actions & EXAMINED) > 0], minlength=2)
         recent, clock = recent * math.exp(-(now - clock) / ppo.RECENT_HOURS), now
     x, y = np.array(rows), np.array(outcomes)
@@ -173,12 +174,24 @@ def test_belief_improves_with_what_was_seen() -> None:
     tastes, learn, errors = fresh_tastes(4), jax.jit(ppo.learn_tastes), []
     for turn in range(40):
         slate = rng.permutation(12)[:3]
-        watch = 20.0 * (truth[slate] + 0.3 * rng.normal(size=3))
+        watch = ppo.USUAL_SHARE * float(jnp.mean(catalog.duration)) * (truth[slate] + 0.3 * rng.normal(size=3))
         tastes = learn(tastes, observed(slate, [EXAMINED | CLICK] * 3, watch, 24.0 * turn), catalog, items)
         belief = np.asarray(jnp.sum(tastes.evidence[0] * tastes.covariance, axis=-1))
         errors.append(np.abs(belief[:4] - weights).mean())
     assert errors[-1] < 0.1
     assert errors[-1] < 0.3 * errors[0]
+
+
+def test_films_and_clips_teach_alike() -> None:
+    """What is learned does not depend on the unit of duration: a world of hours once broke the agent."""
+    items = jnp.asarray(np.random.default_rng(3).normal(size=(12, 4)), jnp.float32)
+    clips = small_catalog(12)
+    films = clips.replace(duration=128.0 * clips.duration)  # a power of two: equal to the last bit
+    beliefs = []
+    for catalog, seconds in ((clips, 5.0), (films, 640.0)):
+        seen = observed([1, 2, 3], [EXAMINED | CLICK] * 3, [seconds, 2 * seconds, seconds], 1.0)
+        beliefs.append(ppo.learn_tastes(fresh_tastes(4), seen, catalog, items).evidence)
+    np.testing.assert_array_equal(*beliefs)
 
 
 # -- blocks --------------------------------------------------------------------------------------------------
