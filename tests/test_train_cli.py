@@ -320,6 +320,11 @@ def test_verdicts():
 SMALL_FEED = ("n_items=60", "n_creators=8", "n_users=32", "slate_size=4", "history_length=12")
 
 
+def test_short_figures_for_a_narrow_terminal():
+    cells = {"0.03 ±0.01": ".03±.01", "-0.74 ±0.02": "-.74±.02", "10.5 ±0.4": "10.5±.4", "2,090 ±135": "2,090±135"}
+    assert {cell: standing._short(cell) for cell in cells} == cells
+
+
 @pytest.mark.slow
 def test_the_real_command_is_interrupted_and_goes_on(tmp_path):
     world = [part for setting in SMALL_FEED for part in ("--world", setting)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,7 @@ class Standing:
             row = self.estimates(agent)
             style = "bold" if agent == self.ours else None
             cells = (words(row[metric]) for metric in COLUMNS)
-            table.add_row(agent, *(cell.replace(" ", "") if compact else cell for cell in cells), style=style)
+            table.add_row(agent, *(_short(cell) if compact else cell for cell in cells), style=style)
         return table
 
     def _differences(self) -> Table:
@@ -195,6 +196,11 @@ def words(estimate: Estimate, sign: bool = False) -> str:
     digits = _digits(half, value)
     value = round(value, digits) + 0.0  # no minus before a zero
     return f"{value:{plus},.{digits}f} ±{half:.{digits}f}"
+
+
+def _short(cell: str) -> str:
+    """The same figures in fewer columns: ".34±.03"."""
+    return re.sub(r"(?<!\d)0\.", ".", cell.replace(" ", ""))
 
 
 def _digits(half: float, value: float) -> int:
