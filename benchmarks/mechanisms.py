@@ -17,6 +17,7 @@ import numpy as np
 from jaxreco.benchmarks.report import Report, Row, plain_table
 from jaxreco.evaluation import interval
 from jaxreco.registry import make, make_agent
+from jaxreco.report.standing import Estimate, words
 from jaxreco.rollout import rollout
 
 SILENCED: dict[str, dict[str, float]] = {
@@ -26,12 +27,21 @@ SILENCED: dict[str, dict[str, float]] = {
     "drift": {"reinforcement": 0.0, "drift_spread": 0.0},
 }
 MEASURES = {
+    "categories": "categories",
+    "clickbait": "clickbait",
+    "unusual": "unusual",
+    "lasting": "lasting",
+    "changed": "changed",
+    "reward_per_day": "minutes",
+}
+WHOLE = ("categories", "reward_per_day")  # the others are shown in hundredths
+MEANING = {
     "categories": "different categories in a slate",
-    "clickbait": "share of slots with clickbait",
-    "unusual": "share of slots in a category that the user had under 3 % of its slots from",
-    "lasting": "inner product of the shown items with the nearest lasting taste",
-    "changed": "share of slots that differ from the default life, same user, same turn",
-    "reward_per_day": "engaged minutes a day",
+    "clickbait": "slots with clickbait, per cent",
+    "unusual": "slots in a category that the user had under 3 % of its slots from, per cent",
+    "lasting": "inner product of the shown items with the nearest lasting taste, in hundredths",
+    "changed": "slots that differ from the default life, same user, same turn, per cent",
+    "reward_per_day": "engaged, a day",
 }
 
 
@@ -61,13 +71,14 @@ def run(
         quiet = params.replace(user=params.user.replace(**changes))
         lives[name] = _life(made, quiet, users, turns)
     rows: list[Row] = []
-    table = plain_table("", "default", *(f"no {name}" for name in SILENCED), words=1)
     default = lives["none"]
     for life in lives.values():
         life["changed"] = np.mean(life["slates"] != default["slates"], axis=(0, 2))
-    for measure in MEASURES:
+    table = plain_table("", *MEASURES.values(), words=1)
+    table.padding = (0, 0)  # so that it fits 80 columns
+    for name, life in lives.items():
         cells = []
-        for name, life in lives.items():
+        for measure in MEASURES:
             common: dict[str, Any] = {
                 "world": env,
                 "agent": "oracle_greedy",
@@ -75,22 +86,24 @@ def run(
                 "n_users": users,
                 "n_seeds": 1,
             }
-            mean, low, high = interval(life[measure])
-            rows.append(Row(measure, mean, low, high, **common))
+            found = Estimate(*interval(life[measure]))
+            rows.append(Row(measure, found.value, found.low, found.high, **common))
             if name != "none":
-                mean, low, high = interval(life[measure] - default[measure])
-                rows.append(Row(measure, mean, low, high, against="oracle_greedy under no_none", **common))
-            shown = f"{mean:.3g}" if name == "none" else f"{mean:+.2g}"
-            cells.append(f"{shown} ±{(high - low) / 2:.1g}")
-        table.add_row(measure, *cells)
-    protocol = f"greedy oracle in {env}, {turns} turns, one mechanism off at a time; columns to the right are paired differences"
+                found = Estimate(*interval(life[measure] - default[measure]))
+                against = "oracle_greedy under no_none"
+                rows.append(Row(measure, found.value, found.low, found.high, against=against, **common))
+            scale = 1.0 if measure in WHOLE else 100.0
+            shown = Estimate(scale * found.value, scale * found.low, scale * found.high)
+            cells.append(words(shown, sign=name != "none"))
+        table.add_row("default" if name == "none" else f"no {name}", *cells)
+    protocol = f"greedy oracle in {env}, {turns} turns, one mechanism off at a time; rows below the default are paired differences from it"
     return Report(
         benchmark="mechanisms",
         protocol=protocol,
         mode="quick" if quick else "full",
         wall_s=time.perf_counter() - began,
         rows=rows,
-        notes=[f"{name}: {words}." for name, words in MEASURES.items()],
+        notes=[f"{heading}: {MEANING[name]}." for name, heading in MEASURES.items()],
         tables=[table],
     )
 

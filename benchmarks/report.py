@@ -118,7 +118,10 @@ def plain_table(*columns: str, title: str | None = None, words: int = 0) -> Tabl
     """An empty table in the common style; the first `words` columns hold words, all others numbers."""
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i < words else "right", overflow="fold", no_wrap=i >= words > 0)
+        if i < words:  # must not shrink to nothing
+            table.add_column(column, min_width=12, overflow="fold")
+        else:
+            table.add_column(column, justify="right", overflow="fold", no_wrap=words > 0)
     return table
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from jaxreco.learning import trainer
+from jaxreco.learning import checkpoint, trainer
 from jaxreco.registry import make, make_agent
 
 
@@ -21,11 +21,12 @@ def block(world: str, agent_name: str, users: int, world_options: dict[str, Any]
     key = jax.random.key(0)
     agent, agent_params = make_agent(agent_name, key, env, params)
     config = trainer.TrainConfig(users=users, minibatches=min(16, users))
-    learner = trainer.begin(key, env, params, agent, agent_params, config)
+    learner = checkpoint.settle(trainer.begin(key, env, params, agent, agent_params, config))
 
     def run() -> None:
         nonlocal learner
         learner, logs = trainer.block(key, params, learner, env, agent, config)
-        jax.block_until_ready((learner, logs))
+        learner = checkpoint.settle(learner)  # as between the blocks of a run; without it the second one compiles again
+        jax.block_until_ready(logs)
 
     return run, config.users * config.turns
