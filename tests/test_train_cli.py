@@ -25,6 +25,7 @@ from jaxreco.report import sessions, standing
 
 SIZE = ("--env", "Coin-v0", "--agent", "tiny", "--users", 8, "--turns", 4, "--updates", 4, "--eval-users", 8)
 SHORT = ("--set", "horizon_hours=48")
+HANDLER = signal.getsignal(signal.SIGINT)  # Python's own, or none where a shell runs the tests in the background
 FILES = {"config.json", "metrics.jsonl", "checkpoint", "curve.png", "table.json", "sessions.txt"}
 
 
@@ -174,7 +175,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_resume_equals_an_uninterrupted_run(train
     assert result.exit_code == 130
     assert f"jaxreco train --resume {folder}" in result.output
     assert "2 of 4 updates" in result.output
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is HANDLER
     assert checkpoint.latest(folder / "checkpoint") == 2
     # What a killed process may leave behind: figures of a block after the checkpoint, and half a line.
     with open(folder / "metrics.jsonl", "a") as file:
