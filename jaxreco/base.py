@@ -1,7 +1,7 @@
 """The vocabulary: what the parts of jaxreco say to each other. Dataclasses and protocols, no logic.
 
 Shapes, here and in every docstring: `B` users (batch), `T` turns, `K` slate size, `I` items, `C` categories,
-`D` embedding, `H` history length, `S` instruction tokens, `M` interests of a user, `P` rows of a pool.
+`D` embedding, `H` history length, `S` instruction tokens, `W` trace tokens, `M` interests of a user, `P` rows of a pool.
 Everything is unbatched, one user, unless a `B` says otherwise; batches come from `jax.vmap`.
 """
 
@@ -15,6 +15,8 @@ import jax.numpy as jnp
 
 from jaxreco.ring import Ring
 from jaxreco.struct import Struct, param
+from jaxreco.talk import grammar
+from jaxreco.talk.grammar import INSTRUCTION_TOKENS, REASONS, TRACE_TOKENS
 
 Array = jax.Array
 
@@ -73,26 +75,37 @@ class Instruction(Struct):
     target_kind: Array  # i32[]: 0 none
     target: Array  # i32[], EMPTY when there is none
     strength: Array  # f32[] in [0, 1]
+    cause: Array  # i32[], why: 0 none
     tokens: Array  # i32[S], 0 pads
 
     @classmethod
-    def silent(cls, length: int) -> Instruction:
+    def silent(cls, length: int = INSTRUCTION_TOKENS) -> Instruction:
         """The empty instruction, with `length` (S) padding tokens."""
         none = jnp.int32(0)
-        return cls(none, none, jnp.int32(EMPTY), jnp.float32(0.0), jnp.zeros(length, jnp.int32))
+        return cls(none, none, jnp.int32(EMPTY), jnp.float32(0.0), none, jnp.zeros(length, jnp.int32))
+
+    @classmethod
+    def of(cls, intent: Array, target_kind: Array, target: Array, strength: Array, cause: Array) -> Instruction:
+        """An instruction with its tokens. i32[] each but strength f32[]; silence where intent is 0."""
+        spoken = intent > 0
+        intent, kind, cause = (jnp.where(spoken, x, 0).astype(jnp.int32) for x in (intent, target_kind, cause))
+        target = jnp.where(spoken & (kind > 0), target, EMPTY).astype(jnp.int32)
+        strength = jnp.where(spoken, strength, 0.0).astype(jnp.float32)
+        tokens = grammar.instruction_tokens(intent, kind, target, strength, cause)
+        return cls(intent, kind, target, strength, cause, tokens)
 
 
 class Trace(Struct):
     """Why: the strongest reasons behind the last change of mindset, strongest first. `cause` 0 is none."""
 
     cause: Array  # i32[R]
-    amount: Array  # f32[R]
+    amount: Array  # f32[R], logits by which the reason raised the urge to leave
     item: Array  # i32[R], EMPTY when no item is the reason
-    tokens: Array  # i32[S], 0 pads
+    tokens: Array  # i32[W], 0 pads
 
     @classmethod
-    def silent(cls, length: int, reasons: int = 3) -> Trace:
-        """The empty trace, with room for `reasons` (R) and `length` (S) padding tokens."""
+    def silent(cls, length: int = TRACE_TOKENS, reasons: int = REASONS) -> Trace:
+        """The empty trace, with room for `reasons` (R) and `length` (W) padding tokens."""
         none = jnp.zeros(reasons, jnp.int32)
         return cls(none, jnp.zeros(reasons), none + EMPTY, jnp.zeros(length, jnp.int32))
 
@@ -136,7 +149,7 @@ class Observation(Struct):
     actions: Array  # i32[K], what was done with it
     watch: Array  # f32[K], seconds
     instruction: Array  # i32[S] tokens
-    trace: Array  # i32[S] tokens, zeros unless the world exposes them
+    trace: Array  # i32[W] tokens, zeros unless the world exposes them
     turn: Array  # i32[], turns since the episode began
     session: Array  # i32[], sessions before this one
     session_turn: Array  # i32[], turns since this session began

@@ -62,7 +62,6 @@ class RecoEnv:
     action_mode: ActionMode = "slate"
     single_session: bool = False
     exposes_trace: bool = False
-    instruction_length: int = 8
     names: Names | None = dataclasses.field(default=None, compare=False, repr=False)
     log: Any = dataclasses.field(default=None, compare=False, repr=False)
 
@@ -243,8 +242,8 @@ class RecoEnv:
         return EnvState(
             user=self.user_model.init(key, params.user, params.catalog),
             last=none,
-            instruction=Instruction.silent(self.instruction_length),
-            trace=Trace.silent(self.instruction_length),
+            instruction=Instruction.silent(),
+            trace=Trace.silent(),
             turn=zero,
             session=zero,
             session_turn=zero,

@@ -126,7 +126,7 @@ class Coin:
         event = Event(slate, actions, watch, clock)
         mood = 0.9 * state.mood + 0.1 * jnp.mean(click, dtype=jnp.float32)
         after = state.replace(clock=clock, mood=mood, history=state.history.push(event))
-        return after, feedback, Instruction.silent(4), Trace.silent(4)
+        return after, feedback, Instruction.silent(), Trace.silent()
 
     def revisit(self, key: Array, state: CoinState, params: CoinParams, context: Any) -> tuple[CoinState, Array]:
         gap = -params.gap * jnp.log(rng.uniforms(key, 1)[0])
@@ -136,7 +136,7 @@ class Coin:
 def coin_world(env_class: Any = jaxreco.RecoEnv, user_class: Any = Coin, **static: Any) -> tuple[Any, EnvParams]:
     """A world of 12 items and coins; `env_class` may be a broken RecoEnv."""
     size = {"slate_size": 1} if static.get("action_mode") == "item" else {"slate_size": 3}
-    static = {"history_length": 6, "instruction_length": 4, **size, **static}
+    static = {"history_length": 6, **size, **static}
     model = user_class(static["slate_size"], static["history_length"])
     env = env_class(name="Coin", version="0", user_model=model, n_items=12, **static)
     population = Population(traits=CoinTraits(click=jnp.linspace(0.2, 0.8, 5)), weights=jnp.ones(5))
@@ -184,7 +184,7 @@ class Scripted:
         feedback = Feedback(slate, actions, watch, params.minutes[t], params.left[t])
         clock = state.clock + params.minutes[t] / 60.0
         history = state.history.push(Event(slate, actions, watch, clock))
-        return ScriptedState(clock, state.line + 1, history), feedback, Instruction.silent(4), Trace.silent(4)
+        return ScriptedState(clock, state.line + 1, history), feedback, Instruction.silent(), Trace.silent()
 
     def revisit(self, key: Array, state: ScriptedState, params: Script, context: Any) -> tuple[ScriptedState, Array]:
         gap = params.gap[jnp.minimum(state.line, params.gap.shape[0]) - 1]

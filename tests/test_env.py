@@ -41,7 +41,6 @@ def world(**static: Any) -> tuple[RecoEnv, EnvParams]:
         n_items=6,
         slate_size=2,
         history_length=5,
-        instruction_length=4,
         **static,
     )
     script = Script(

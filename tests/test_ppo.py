@@ -212,7 +212,7 @@ class Picky(Coin):
         clock = state.clock + 1.0 / 60.0
         after = state.replace(clock=clock, history=state.history.push(Event(slate, actions, watch, clock)))
         feedback = Feedback(slate, actions, watch, jnp.float32(1.0), jnp.bool_(False))
-        return after, feedback, Instruction.silent(4), Trace.silent(4)
+        return after, feedback, Instruction.silent(), Trace.silent()
 
 
 @pytest.fixture(scope="module")

@@ -192,7 +192,6 @@ class Mindset:
     history_length: int = 50
     choice: Literal["cascade", "mnl"] = "cascade"
     relaxed: bool = False
-    instruction_length: int = 8
 
     def init(self, key: Array, params: MindsetParams, catalog: Catalog) -> MindsetState:
         """A user drawn from the population, before the first slate. The key is consumed."""
@@ -252,7 +251,7 @@ class Mindset:
         walk, done = jax.lax.scan(slot, walk, slots, unroll=min(SLOTS_UNROLLED, self.slate_size))
         feedback = _feedback(slate, done, walk, walk.minutes - state.minutes)
         state = _after(state, walk, done, feedback, appeal.category, matches, params, catalog)
-        return state, feedback, Instruction.silent(self.instruction_length), Trace.silent(self.instruction_length)
+        return state, feedback, Instruction.silent(), Trace.silent()
 
     def revisit(
         self, key: Array, state: MindsetState, params: MindsetParams, context: Context
