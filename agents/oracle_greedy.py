@@ -49,7 +49,7 @@ class OracleGreedy:
         lure = traits.gullibility * params.clickbait
         worth = mindset.expected_minutes(first, lure, catalog.duration, state.trust, params)
         _, near = jax.lax.top_k(worth, min(self.candidates, catalog.n_items))
-        appeal, _ = mindset.appeal_of(state, traits, near, params, catalog)
+        appeal, _, _ = mindset.appeal_of(state, traits, near, params, catalog)
         tired = params.fatigue * jnp.minimum(state.minutes / state.budget, 3.0)
         utility = appeal.utility - tired - params.satiation * state.satiation[appeal.category]
         creator = catalog.creator[near]

@@ -6,6 +6,9 @@ log-probability is exact. Beside the transformer runs a memory that needs no tra
 what this user did on what the items were (the model inside LinUCB, Li et al. 2010), updated slot by slot. The network
 decides how much of it to follow, and adds its own.
 
+It listens: what the user has asked for, and the reasons given, stand for a while. Every item is judged by how far it
+satisfies them, and the network learns how much of each to heed, and for how many turns.
+
 This file holds the network and how it acts. Returns, objective and training are in `jaxreco.learning`. Copy the file,
 change it, and train the copy: `jaxreco train --agent ./my_ppo.py`.
 """
@@ -17,12 +20,18 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from jaxreco.base import CLICK, EXAMINED, LEAVE, LIKE, Catalog, Observation
 from jaxreco.nn import plackett_luce
 from jaxreco.nn.transformer import Block
+from jaxreco.sparse import rarely
 from jaxreco.struct import Struct
+from jaxreco.talk import reading
+from jaxreco.talk.grammar import INTENT, INTENTS, KIND, Said
+from jaxreco.talk.reading import Requests
+from jaxreco.talk.satisfies import near_categories, of_target
 
 Array = jax.Array
 
@@ -31,6 +40,9 @@ ITEM_FEATURES = 3
 OUTCOMES = 3  # what the regression predicts of a slot: watch time, watched fraction, click
 USUAL_SHARE = 0.6  # of an item's mean length: the unit of watch time, so that films and clips look alike
 RECENT_HOURS = 8.0
+HEED = (1.0, 0.8, 0.6, 0.4)  # to begin with, of requests that are 0, 1, 2 and more turns old
+OF_A_REASON = 0.3  # to begin with, of a reason relative to an instruction
+PEERS = 3.0  # weight of the belief in items that "people like me" watch
 SHARPNESS = 4.0  # of the radial basis functions: half height at an inner product of 0.83
 
 
@@ -47,6 +59,7 @@ class Memory(Struct):
     """What the agent remembers of one user."""
 
     tastes: Tastes
+    asked: Requests
     caches: Any  # one Ring a layer
 
 
@@ -60,6 +73,8 @@ class Percept(Struct):
     scalars: Array  # f32[SCALARS]
     belief: Array  # f32[OUTCOMES, R], posterior mean of the regression
     recent: Array  # f32[C]
+    asked: Requests
+    share: Array  # f32[C], of each category in the visible history
 
 
 class Judgement(Struct):
@@ -89,10 +104,11 @@ class Replayed(Struct):
 
 
 class PPOParams(Struct):
-    """What is learned, and three numbers that go with it."""
+    """What is learned, and what goes with it."""
 
     net: Any  # Network
     anchors: Array  # f32[A, D], places in the catalog's embedding; not learned
+    near: Array  # f32[C, C], 1 where categories are related; not learned
     value_mean: Array  # f32[], of returns, so that the value head works on standard scores
     value_std: Array  # f32[]
     temperature: Array  # f32[], of the slate; 1 while learning
@@ -105,16 +121,19 @@ class Network(nnx.Module):
         width, regressors = agent.width, linear + 2
         small = nnx.initializers.normal(0.01)
         self.slot = nnx.Linear(linear + 6, width, rngs=rngs)
-        self.token = nnx.Linear(width + SCALARS + n_categories + OUTCOMES * regressors, width, rngs=rngs)
+        known = SCALARS + n_categories + OUTCOMES * regressors + reading.WORDS
+        self.token = nnx.Linear(width + known, width, rngs=rngs)
         self.blocks = nnx.List([Block(width, agent.heads, agent.window, rngs=rngs) for _ in range(agent.layers)])
         self.norm = nnx.LayerNorm(width, rngs=rngs)
         self.trust = nnx.Linear(width, OUTCOMES, kernel_init=small, rngs=rngs)  # in each of the regression's outcomes
         self.follow = nnx.Param(jnp.asarray(agent.follow))
         self.own = nnx.Linear(width, linear + n_categories, kernel_init=small, rngs=rngs)
-        self.recent = nnx.Param(jnp.asarray(-0.3))
+        self.recent = nnx.Param(jnp.float32(-0.3))
         self.item = nnx.Param(jnp.zeros(n_items))
-        self.repeat = nnx.Param(jnp.asarray(3.0))
-        self.cooling = nnx.Param(jnp.asarray(0.5))
+        self.repeat = nnx.Param(jnp.float32(3.0))
+        self.cooling = nnx.Param(jnp.float32(0.5))
+        words = jnp.where(jnp.arange(reading.WORDS) < len(INTENTS), agent.obey, OF_A_REASON * agent.obey)
+        self.heed = nnx.Param(words[:, None] * jnp.asarray(HEED))
         self.hidden = nnx.Linear(width, 64, rngs=rngs)
         self.values = nnx.Linear(64, 2, kernel_init=small, rngs=rngs)
 
@@ -127,19 +146,32 @@ class Network(nnx.Module):
         slots = jnp.concatenate([items[item], did], axis=-1)
         looked = did[:, :1]
         pooled = jnp.sum(jax.nn.gelu(self.slot(slots)) * looked, axis=0) / (1.0 + jnp.sum(looked))
-        known = [pooled, percept.scalars, jnp.log1p(percept.recent), percept.belief.ravel()]
+        known = [pooled, percept.scalars, jnp.log1p(percept.recent), percept.belief.ravel(), words_of(percept.asked)]
         return self.token(jnp.concatenate(known))
 
-    def judge(self, hidden: Array, percept: Percept, items: Array, membership: Array) -> Judgement:
+    def weigh(self, asked: Requests) -> Array:
+        """f32[REQUESTS]: how much of each standing request to heed, by what it is and how long it has stood."""
+        word = (asked.word[:, None] == jnp.arange(reading.WORDS)) * (asked.weight * (asked.intent > 0))[:, None]
+        age = jnp.arange(len(HEED)) == jnp.minimum(asked.age, len(HEED) - 1)
+        return word @ (self.heed[...] @ age)
+
+    def judge(
+        self, hidden: Array, percept: Percept, items: Array, membership: Array, near: Array, catalog: Catalog
+    ) -> Judgement:
         """Scores and values from the transformer's output f32[width]."""
         h, linear = self.norm(hidden), items.shape[1]
         belief = (self.follow[...] + self.trust(h)) @ percept.belief
         own = self.own(h)
         tired = (self.recent[...] + belief[-1]) * jnp.log1p(percept.recent)
+        weight = self.weigh(percept.asked)
+        taste = belief[:linear] + own[:linear] + named(weight, percept, items)
+        categories = own[linear:] + tired + weight @ reading.by_category(percept.asked, percept.share, near)
         # A product with a one-hot matrix, not a gather: the gradient of a gather from C to I rows is a slow scatter.
-        logits = items @ (belief[:linear] + own[:linear]) + (own[linear:] + tired) @ membership + self.item[...]
+        logits = items @ taste + categories @ membership + self.item[...]
         # A padded, EMPTY slot must fall off the end, not wrap round to the last item.
         logits = logits.at[percept.seen].add(-self.repeat[...], mode="drop", wrap_negative_indices=False)
+        logits = logits + reading.by_length_and_age(weight, percept.asked, catalog)
+        logits = logits + weight[0] * reading.by_target(percept.asked, catalog)
         value, slot_value = self.values(jax.nn.gelu(self.hidden(h)))
         return Judgement(logits=logits, value=value, slot_value=slot_value)
 
@@ -153,6 +185,7 @@ class PPO:
       anchors: A, places in the catalog by which items are described. With 35 there are 40 regressors, whole vectors
         of a CPU: 37 took half as long again.
       follow: weight, to begin with, of the regression's prediction of each outcome in an item's score.
+      obey: weight, to begin with, of an item's satisfying an instruction of full strength, in its score.
     """
 
     width: int = 64
@@ -161,6 +194,7 @@ class PPO:
     window: int = 32
     anchors: int = 35
     follow: tuple[float, ...] = (10.0, 3.0, 0.0)
+    obey: float = 4.0
     privileged: ClassVar[bool] = False
     learns: ClassVar[bool] = True
     tile: ClassVar[int] = 128
@@ -174,6 +208,9 @@ class PPO:
         return PPOParams(
             net=net,
             anchors=anchors,
+            near=jnp.asarray(
+                near_categories(np.asarray(catalog.embedding), np.asarray(catalog.category), n_categories)
+            ),
             value_mean=jnp.float32(0.0),
             value_std=jnp.float32(1.0),
             temperature=jnp.float32(1.0),
@@ -190,7 +227,7 @@ class PPO:
             recent=jnp.zeros(n_categories),
             clock=jnp.float32(0.0),
         )
-        return Memory(tastes=tastes, caches=tuple(block.empty_cache() for block in net.blocks))
+        return Memory(tastes=tastes, asked=Requests.none(), caches=tuple(block.empty_cache() for block in net.blocks))
 
     def act(
         self, key: Array, agent_params: PPOParams, memory: Memory, obs: Observation, catalog: Catalog
@@ -230,7 +267,7 @@ class PPO:
         @jax.checkpoint  # scores of all items in all turns do not fit into the cache: judge again on the way back
         def one(turn: tuple[Array, Percept, Array]) -> Replayed:
             hidden, percept, slate = turn
-            judged = net.judge(hidden, percept, items, membership)
+            judged = net.judge(hidden, percept, items, membership, agent_params.near, catalog)
             log_prob, entropy = plackett_luce.log_prob(judged.logits, slate, membership, net.cooling[...])
             return Replayed(log_prob, entropy, judged.value, judged.slot_value)
 
@@ -241,13 +278,16 @@ class PPO:
     ) -> tuple[Judgement, Memory, Percept]:
         net = agent_params.net
         items, membership = describe(catalog, agent_params.anchors), membership_of(agent_params, catalog)
+        asked = reading.listen(memory.asked, obs, catalog)
         tastes = learn_tastes(memory.tastes, obs, catalog, items)
-        percept = perceive(obs, tastes)
+        tastes = believe(tastes, asked, catalog, items)
+        percept = perceive(obs, tastes, asked, reading.category_share(obs, catalog, agent_params.near.shape[0]))
         x, caches = net.embed(percept, catalog, items), []
         for block, cache in zip(net.blocks, memory.caches, strict=True):
             x, cache = block.step(x, cache)
             caches.append(cache)
-        return net.judge(x, percept, items, membership), Memory(tastes=tastes, caches=tuple(caches)), percept
+        judged = net.judge(x, percept, items, membership, agent_params.near, catalog)
+        return judged, Memory(tastes=tastes, asked=asked, caches=tuple(caches)), percept
 
 
 def features(catalog: Catalog) -> Array:
@@ -285,7 +325,25 @@ def spread_anchors(key: Array, embedding: Array, size: int, rounds: int = 20) ->
     return jax.lax.fori_loop(0, rounds, step, anchors)
 
 
-def perceive(obs: Observation, tastes: Tastes) -> Percept:
+def named(weight: Array, percept: Percept, items: Array) -> Array:
+    """f32[linear]: items like those that requests name, and what people like this one seem to watch.
+
+    Who the similar people are an agent cannot see; what this user has watched is the best guess at what they do.
+    """
+    asked, linear = percept.asked, items.shape[1]
+    like = weight * (asked.intent == INTENT["like"])
+    more = weight * (asked.intent == INTENT["more"]) * (asked.target_kind == KIND["item"])
+    peers = jnp.sum(weight * (asked.intent == INTENT["peers"]))
+    return (like + more) @ items[jnp.maximum(asked.target, 0)] + PEERS * peers * percept.belief[1, :linear]
+
+
+def words_of(asked: Requests) -> Array:
+    """f32[WORDS]: what was just said, each word with its weight."""
+    now = asked.weight * (asked.intent > 0) * (asked.age == 0)
+    return jnp.sum((asked.word[:, None] == jnp.arange(reading.WORDS)) * now[:, None], axis=0)
+
+
+def perceive(obs: Observation, tastes: Tastes, asked: Requests, share: Array) -> Percept:
     """What of the observation the network sees."""
     scalars = jnp.stack(
         [
@@ -298,7 +356,7 @@ def perceive(obs: Observation, tastes: Tastes) -> Percept:
         ]
     )
     belief = jnp.sum(tastes.evidence[:, None, :] * tastes.covariance, axis=-1)
-    return Percept(obs.slate, obs.actions, obs.watch, obs.history.item, scalars, belief, tastes.recent)
+    return Percept(obs.slate, obs.actions, obs.watch, obs.history.item, scalars, belief, tastes.recent, asked, share)
 
 
 def learn_tastes(tastes: Tastes, obs: Observation, catalog: Catalog, items: Array) -> Tastes:
@@ -329,6 +387,33 @@ def learn_tastes(tastes: Tastes, obs: Observation, catalog: Catalog, items: Arra
     )
 
 
-def make(width: int = 64, layers: int = 2, heads: int = 4, window: int = 32) -> PPO:
+def believe(tastes: Tastes, asked: Requests, catalog: Catalog, items: Array) -> Tastes:
+    """An instruction that names what the user wants more or less of is worth a slot: one more row of the regression.
+
+    Its regressors are the mean of what was named; the outcome is an item enjoyed to the end, or one skipped.
+    """
+    intent = asked.intent[0]
+    wanted = (intent == INTENT["more"]) | (intent == INTENT["like"])
+    unwanted = (intent == INTENT["less"]) | (intent == INTENT["never"])
+    named = (asked.age == 0) & (wanted | unwanted)
+    nothing = (tastes.covariance, tastes.evidence)
+    change = rarely(
+        named, _told, jax.tree.map(jnp.zeros_like, nothing), asked, wanted, tastes.covariance, catalog, items
+    )
+    return tastes.replace(covariance=tastes.covariance + change[0], evidence=tastes.evidence + change[1])
+
+
+def _told(asked: Requests, wanted: Array, covariance: Array, catalog: Catalog, items: Array) -> tuple[Array, Array]:
+    """What one row adds to the covariance and the evidence."""
+    target = Said(jnp.int32(INTENT["more"]), asked.target_kind[0], asked.target[0], jnp.float32(1.0), jnp.int32(0))
+    member = of_target(target, jnp.arange(catalog.n_items), catalog)
+    x = jnp.concatenate([member @ items / jnp.maximum(jnp.sum(member), 1e-6), jnp.array([1.0, 0.0])])
+    x = x * jnp.sqrt(asked.weight[0])
+    cx = covariance @ x
+    gained = jnp.where(wanted, jnp.sqrt(asked.weight[0]), 0.0) * x
+    return -jnp.outer(cx, cx) / (1.0 + x @ cx), jnp.broadcast_to(gained, (OUTCOMES, x.shape[0]))
+
+
+def make(width: int = 64, layers: int = 2, heads: int = 4, window: int = 32, obey: float = 4.0) -> PPO:
     """The PPO agent."""
-    return PPO(width, layers, heads, window)
+    return PPO(width, layers, heads, window, obey=obey)

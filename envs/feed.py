@@ -16,9 +16,10 @@ from jaxreco.base import Catalog, EnvParams, Names
 from jaxreco.env import RecoEnv
 from jaxreco.envs import feed_words as words
 from jaxreco.population import Population
+from jaxreco.users import people
 from jaxreco.users.mindset import Mindset, MindsetParams, Traits
 
-VERSION = "0.1"
+VERSION = "0.2"
 CATEGORIES = tuple(words.TOPICS)
 DIM = 16
 INTERESTS = 3
@@ -30,6 +31,8 @@ def make(
     history_length: int = 50,
     action_mode: Any = "slate",
     choice: Any = "cascade",
+    talks: bool = True,
+    exposes_trace: bool = True,
     n_items: int = 2000,
     n_creators: int = 200,
     n_users: int = 4096,
@@ -38,7 +41,7 @@ def make(
     """The world and its default parameters.
 
     Args:
-      n_items: I. n_creators: creators who made them. n_users: P, rows of the pool. seed: what everything is drawn from.
+      talks: users give instructions and reasons. exposes_trace: agents see the reasons. n_items: I. n_creators: creators who made them. n_users: P, rows of the pool. seed: what everything is drawn from.
     """
     for name, value, least in (("n_items", n_items, 1), ("n_creators", n_creators, 1), ("n_users", n_users, 2)):
         if value < least:
@@ -49,15 +52,17 @@ def make(
     env = RecoEnv(
         name="Feed-v0",
         version=VERSION,
-        user_model=Mindset(len(CATEGORIES), slate_size, history_length, choice),
+        user_model=Mindset(len(CATEGORIES), slate_size, history_length, choice, talks=talks),
         n_items=n_items,
         slate_size=slate_size,
         history_length=history_length,
         action_mode=action_mode,
+        exposes_trace=exposes_trace,
         names=names,
     )
-    population = Population(traits=_people(rng, topics, n_users), weights=jnp.ones(n_users))
-    return env, EnvParams(catalog=catalog, user=MindsetParams(population=population, clickbait=clickbait))
+    population = Population(traits=_people(rng, topics, n_users, catalog), weights=jnp.ones(n_users))
+    known = people.lengths_and_ages(catalog, len(CATEGORIES))
+    return env, EnvParams(catalog=catalog, user=MindsetParams(population=population, clickbait=clickbait, **known))
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
@@ -138,7 +143,7 @@ def _creator_name(index: int) -> str:
     return f"{first} {handle}" + (f" {again + 1}" if again else "")
 
 
-def _people(rng: np.random.Generator, topics: np.ndarray, n_users: int) -> Traits:
+def _people(rng: np.random.Generator, topics: np.ndarray, n_users: int, catalog: Catalog) -> Traits:
     """The prior over users. Three interests each, of falling strength, in topics of unequal fame."""
     flat = topics.reshape(-1, DIM)
     fame = rng.lognormal(0.0, 0.7, len(flat))
@@ -151,6 +156,8 @@ def _people(rng: np.random.Generator, topics: np.ndarray, n_users: int) -> Trait
 
     return Traits(
         taste=column(taste),
+        peers=column(people.peers(taste)),
+        wishes=jnp.asarray(people.wishes(taste, catalog)),
         novelty=column(rng.normal(0.15, 0.2, n_users)),
         patience=column(rng.normal(3.5, 0.7, n_users)),
         budget_minutes=column(rng.lognormal(np.log(14.0), 0.5, n_users)),
@@ -158,4 +165,6 @@ def _people(rng: np.random.Generator, topics: np.ndarray, n_users: int) -> Trait
         gullibility=column(rng.gamma(4.0, 0.25, n_users)),
         trust=column(rng.beta(6.0, 4.0, n_users)),
         expressive=column(rng.normal(0.0, 0.8, n_users)),
+        freshness=column(rng.gamma(2.0, 0.2, n_users)),
+        rho=column(rng.beta(8.0, 2.0, n_users)),
     )

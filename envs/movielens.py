@@ -23,9 +23,10 @@ from jaxreco.env import RecoEnv
 from jaxreco.errors import DataError
 from jaxreco.logs import Interactions
 from jaxreco.population import Population
+from jaxreco.users import people
 from jaxreco.users.mindset import Mindset, MindsetParams, Traits
 
-VERSION = "0.1"
+VERSION = "0.2"
 INTERESTS = 3
 TAGS_PER_ITEM = 8
 FREE_TAGS = 200  # at most, each on at least FREE_TAG_FILMS films
@@ -56,6 +57,9 @@ DEFAULTS: dict[str, float] = {
     "exposure_hours": 336.0,
     "aspiration": 0.15,  # of a whole row of cards, most of which nobody plays
     "mood_hours": 12.0,
+    "length": 3.0,  # films differ in length by a fifth
+    "length_spread": 0.2,
+    "staleness": 0.1,  # in weeks, and films are decades old
     "drift_hours": 1440.0,
     "drift_spread": 0.05,
     "watch_bias": 0.7,
@@ -77,6 +81,8 @@ def make(
     history_length: int = 50,
     action_mode: Any = "slate",
     choice: Any = "cascade",
+    talks: bool = True,
+    exposes_trace: bool = True,
     data: str | os.PathLike[str] | None = None,
     n_factors: int = 16,
     min_ratings: int = 5,
@@ -87,6 +93,7 @@ def make(
     Args:
       data: folder of the set, or one that holds it as `movielens-latest-small` or `movielens-100k`; the environment
         variable JAXRECO_DATA where it is None.
+      talks: users give instructions and reasons. exposes_trace: agents see the reasons.
       n_factors: D. min_ratings: films with fewer are left out.
       seed: what the priors of the traits are drawn from; films and tastes do not depend on it.
 
@@ -101,7 +108,8 @@ def make(
     env = RecoEnv(
         name="MovieLens-v0",
         version=VERSION,
-        user_model=Mindset(len(names.categories), slate_size, history_length, choice),
+        user_model=Mindset(len(names.categories), slate_size, history_length, choice, talks=talks),
+        exposes_trace=exposes_trace,
         n_items=ratings.n_items,
         slate_size=slate_size,
         history_length=history_length,
@@ -109,9 +117,10 @@ def make(
         names=names,
         log=_log(ratings),
     )
-    traits = _people(np.random.default_rng(seed), ratings, embedding, np.asarray(catalog.category))
+    traits = _people(np.random.default_rng(seed), ratings, embedding, catalog)
     population = Population(traits=traits, weights=jnp.ones(ratings.n_users))
-    user = MindsetParams(population=population, clickbait=_clickbait(catalog), **DEFAULTS)
+    known: dict[str, Any] = people.lengths_and_ages(catalog, len(names.categories)) | DEFAULTS
+    user = MindsetParams(population=population, clickbait=_clickbait(catalog), **known)
     return env, EnvParams(catalog=catalog, user=user)
 
 
@@ -352,22 +361,27 @@ def _clickbait(catalog: Catalog) -> jnp.ndarray:
 # -- people -------------------------------------------------------------------------------------------------
 
 
-def _people(rng: np.random.Generator, ratings: Ratings, embedding: np.ndarray, category: np.ndarray) -> Traits:
+def _people(rng: np.random.Generator, ratings: Ratings, embedding: np.ndarray, catalog: Catalog) -> Traits:
     """One row a real user: taste, novelty and habit from their ratings, the rest drawn from a prior."""
     n = ratings.n_users
 
     def column(values: np.ndarray) -> jnp.ndarray:
         return jnp.asarray(values, jnp.float32)
 
+    taste = _tastes(ratings, embedding)
     return Traits(
-        taste=column(_tastes(ratings, embedding)),
-        novelty=column(_novelty(ratings, category)),
+        taste=column(taste),
+        peers=column(people.peers(taste)),
+        wishes=jnp.asarray(people.wishes(taste, catalog)),
+        novelty=column(_novelty(ratings, np.asarray(catalog.category))),
         patience=column(rng.normal(1.5, 0.5, n)),
         budget_minutes=column(rng.lognormal(np.log(120.0), 0.3, n)),
         habit_hours=column(_habits(rng, ratings)),
         gullibility=column(rng.gamma(4.0, 0.25, n)),
         trust=column(rng.beta(6.0, 4.0, n)),
         expressive=column(rng.normal(0.0, 0.8, n)),
+        freshness=column(rng.gamma(2.0, 0.2, n)),
+        rho=column(rng.beta(8.0, 2.0, n)),
     )
 
 

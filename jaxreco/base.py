@@ -223,7 +223,11 @@ class UserState(Protocol):
 
 
 class UserModel(Protocol):
-    """Rules by which one user reviews, feels, instructs, leaves and returns. Static; hashes by value."""
+    """Rules by which one user reviews, feels, instructs, leaves and returns. Static; hashes by value.
+
+    A model may also have `opening(key, state, params, catalog, context) -> (state, Instruction)`: what the user says as
+    it opens a session, called after `init` and after every `revisit`.
+    """
 
     def init(self, key: Array, params: Any, catalog: Catalog) -> Any:
         """A user drawn from the population, at clock 0. The key is consumed."""

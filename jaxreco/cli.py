@@ -17,7 +17,7 @@ import typer.core
 from rich.console import Console
 from rich.table import Table
 
-from jaxreco import cli_bench, cli_rollout, cli_train, registry, runtime
+from jaxreco import cli_annotate, cli_bench, cli_rollout, cli_say, cli_sessions, cli_train, registry, runtime
 
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 
@@ -143,8 +143,11 @@ def _two_columns(title: str, entries: dict[str, str]) -> Table:
 
 
 cli_rollout.add(app)
+cli_say.add(app)
 cli_bench.add(app)
 cli_train.add(app)
+cli_sessions.add(app)
+cli_annotate.add(app)
 
 
 def main() -> None:

@@ -29,6 +29,15 @@ def bench_command(
     data: Annotated[
         pathlib.Path | None, typer.Option(help="Folder of real data, for benchmarks that use some.")
     ] = None,
+    env: Annotated[str | None, typer.Option(help="World, for benchmarks that take one.")] = None,
+    agents: Annotated[
+        str | None, typer.Option(help="Agents with commas, or all, for benchmarks that take some.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Training seeds, for benchmarks that train.")] = None,
+    updates: Annotated[int | None, typer.Option(min=1, help="Updates of a training.")] = None,
+    users: Annotated[int | None, typer.Option(min=2, help="Users of the tables.")] = None,
+    runs: Annotated[pathlib.Path | None, typer.Option(help="Folder where trained agents are kept.")] = None,
+    plot: Annotated[pathlib.Path | None, typer.Option(metavar="FILE.png", help="Draw what was found.")] = None,
     peers: Annotated[pathlib.Path | None, typer.Option(help="Folder of rivals' scripts, for throughput.")] = None,
     peers_python: Annotated[
         str | None, typer.Option(metavar="NAME=PATH,...", help="Interpreters of the rivals' environments.")
@@ -37,13 +46,14 @@ def bench_command(
     """Run a benchmark and show its rows, the protocol, and what made them."""
     files.refuse_existing(force, json)
     names = registry.benchmarks() if name == "all" else [name]
-    options = {"data": data, "peers": peers, "peers_python": peers_python}
+    options = {"env": env, "agents": agents, "seeds": seeds, "updates": updates, "users": users, "runs": runs}
+    options |= {"plot": plot, "data": data, "peers": peers, "peers_python": peers_python}
     chosen = {option: value for option, value in options.items() if value is not None}
-    runs = [(each, registry.benchmark(each)) for each in names]
+    jobs = [(each, registry.benchmark(each)) for each in names]
     if name != "all":
-        _refuse_unused(name, runs[0][1], chosen)
+        _refuse_unused(name, jobs[0][1], chosen)
     console, reports = Console(), []
-    for each, run in runs:
+    for each, run in jobs:
         accepted = inspect.signature(run).parameters
         with Console(stderr=True).status(each) as status:
             report = run(

@@ -87,6 +87,7 @@ def train_command(
         typer.Option(metavar="NAME=VALUE", help="What is fixed in the world: slate_size=5. Repeatable."),
     ] = None,
     choice: Annotated[str, typer.Option(help="The users' choice model, cascade or mnl.")] = "cascade",
+    blind: Annotated[bool, typer.Option("--blind", help="The agent hears neither instructions nor reasons.")] = False,
     eval_users: Annotated[int, typer.Option(help="Users of the table at the end.")] = 1024,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the table at the end.")] = False,
 ) -> None:
@@ -102,7 +103,7 @@ def train_command(
         "seed": seed,
         "set": set_ or [],
     }
-    asked |= {"world": world or [], "choice": choice, "eval_users": eval_users}
+    asked |= {"world": world or [], "choice": choice, "eval_users": eval_users, "blind": blind}
     asked["train"] = {"users": users, "turns": turns, "updates": updates}
     began = time.perf_counter()
     console = Console(quiet=quiet)
@@ -158,6 +159,7 @@ def build(config: dict[str, Any]) -> Job:
     import jaxreco
     from jaxreco import registry
     from jaxreco.learning.trainer import TrainConfig
+    from jaxreco.talk.hearing import hard_of_hearing
 
     agent = registry.agent_factory(config["agent"])()
     if not getattr(agent, "learns", False):
@@ -173,6 +175,7 @@ def build(config: dict[str, Any]) -> Job:
     except TypeError as error:
         raise JaxrecoError(f"The run's training settings do not fit this jaxreco ({error}): start a new run.") from None
     agent, agent_params = jaxreco.make_agent(config["agent"], _key(config["seed"], "agent"), env, params)
+    agent = hard_of_hearing(agent, "masked" if config.get("blind") else "real")
     return Job(config, env, params, agent, agent_params, train)
 
 
@@ -355,7 +358,7 @@ def _report(job: Job, run: runs.Run, agent_params: Any, users: int, seed: int, b
         raise typer.Exit(EXIT_INTERRUPTED) from None
     text = sessions.write(moments, job.env, job.params, f"Sessions of three users of {job.env.name} with {name}")
     run.write_text("sessions.txt", text)
-    files.write_json(run.folder / "table.json", standing.to_json())
+    files.write_json(run.folder / "table.json", {**standing.to_json(), "temperature": standing.made["temperature"]})
     standing.show(Console())
     console.print(f"In {run.folder}: table.json, curve.png, sessions.txt, metrics.jsonl, checkpoint/, config.json.")
 
@@ -377,14 +380,14 @@ def _compare(
     import jaxreco
     from jaxreco import provenance
     from jaxreco.evaluation import live
-    from jaxreco.report.standing import BASELINES, ORACLE, Standing
+    from jaxreco.report.standing import BASELINES, ORACLES, Standing
 
     ours, lives = _row_name(job.config["agent"]), {}
     with _bar(console) as bar:
         task = bar.add_task("temperature", total=100, words="")
         progress = functools.partial(_move, bar, task)
         agent_params, temperature = choose_temperature(job, agent_params, seed, progress)
-        for name in (*BASELINES, ours, ORACLE):
+        for name in (*BASELINES, ours, *ORACLES):
             task = bar.add_task(name, total=100, words="")
             agent, its_params = job.agent, agent_params
             if name != ours:

@@ -115,7 +115,7 @@ class RecoEnv:
           obs, state, reward f32[], terminated bool[] (gone for good), truncated bool[] (horizon or backstop),
           info (the same keys in every step, see `docs/contract.md`).
         """
-        key_review, key_revisit = jax.random.split(key)
+        key_review, key_revisit, key_opening = jax.random.split(key, 3)
         catalog = self.catalog(state, params)
         slate, invalid = self.decode(action, catalog)
         context = Context()
@@ -124,12 +124,17 @@ class RecoEnv:
         )
         returned, gap = self.user_model.revisit(key_revisit, user, params.user, context)
         left = feedback.left
+        user = merge(left, returned, user)
+        opened, opening = self._opening(key_opening, user, params, catalog, context)
+        user, instruction = merge(left, opened, user), merge(left, opening, instruction)
         gap = jnp.where(left, gap, 0.0)
-        after = _advance(state, merge(left, returned, user), feedback, gap, instruction, trace)
+        after = _advance(state, user, feedback, gap, instruction, trace)
         lost = left & ((gap > params.churn_hours) | self.single_session)
         late = after.clock >= params.horizon_hours
         truncated = late | (after.turn >= params.max_steps_in_episode)
-        outcomes = _outcomes(feedback, gap, lost, left & ~lost & ~late, invalid)
+        asked = state.instruction.intent > 0
+        talk = {"asked": asked, "followed": asked & getattr(user, "followed", jnp.bool_(False))}
+        outcomes = _outcomes(feedback, gap, lost, left & ~lost & ~late, invalid) | talk
         terms = _reward_terms(outcomes, params)
         obs = self.observe(after, params)
         hours = feedback.minutes / 60.0 + gap
@@ -235,14 +240,25 @@ class RecoEnv:
                     f"Slot {slot} repeats item {item} of slot {ids.index(item)}; a slate's ids are distinct."
                 )
 
+    def _opening(
+        self, key: Array, user: Any, params: EnvParams, catalog: Catalog, context: Context
+    ) -> tuple[Any, Instruction]:
+        """What the user says as it opens a session; user models without `opening` say nothing."""
+        if not hasattr(self.user_model, "opening"):
+            return user, Instruction.silent()
+        return self.user_model.opening(key, user, params.user, catalog, context)
+
     def _initial(self, key: Array, params: EnvParams) -> EnvState:
+        key_user, key_opening = jax.random.split(key)
+        user = self.user_model.init(key_user, params.user, params.catalog)
+        user, opening = self._opening(key_opening, user, params, params.catalog, Context())
         zero = jnp.int32(0)
         slots = jnp.full(self.slate_size, EMPTY, jnp.int32)
         none = Feedback(slots, jnp.zeros_like(slots), jnp.zeros(self.slate_size), jnp.float32(0.0), jnp.bool_(False))
         return EnvState(
-            user=self.user_model.init(key, params.user, params.catalog),
+            user=user,
             last=none,
-            instruction=Instruction.silent(),
+            instruction=opening,
             trace=Trace.silent(),
             turn=zero,
             session=zero,
@@ -317,3 +333,16 @@ def branch(key: Array, env: RecoEnv, params: EnvParams, state: EnvState, slates:
     Returns: the six values of `env.step_env` (no auto-reset), each with a leading M.
     """
     return jax.vmap(lambda slate: env.step_env(key, state, slate, params))(slates)
+
+
+def instruct(state: EnvState, instruction: Instruction) -> EnvState:
+    """The state in which the user has said this instead of what it said: a person's words, or none (`silent`).
+
+    The next observation holds it, and a user model that keeps its request in `state.user.request` will judge the next
+    slate by it. The reasons (`state.trace`) are not a person's: they are silenced.
+    """
+    user = state.user
+    if hasattr(user, "request"):
+        said = {name: getattr(instruction, name) for name in ("intent", "target_kind", "target", "strength")}
+        user = user.replace(request=user.request.replace(**said, seconds=user.seconds, age=user.age))
+    return state.replace(user=user, instruction=instruction, trace=Trace.silent())

@@ -42,6 +42,7 @@ METRICS: dict[str, Callable[[Tally], np.ndarray]] = {
     "gap_hours": lambda t: _ratio(t.gap_hours, t.gaps),
     "churn": lambda t: np.asarray(t.churned, np.float64),
     "reward": lambda t: np.asarray(t.reward, np.float64),
+    "followed": lambda t: np.where(np.asarray(t.asked) > 0, _ratio(t.followed, t.asked), np.nan),
 }
 
 

@@ -25,10 +25,13 @@ _AGENTS: dict[str, str | Callable[..., Any]] = {
     "popularity": "jaxreco.agents.popularity:make",
     "static": "jaxreco.agents.static:make",
     "item_knn": "jaxreco.agents.item_knn:make",
+    "obedient": "jaxreco.agents.obedient:make",
     "oracle_greedy": "jaxreco.agents.oracle_greedy:make",
+    "oracle_plan": "jaxreco.agents.oracle_plan:make",
     "ppo": "jaxreco.agents.ppo:make",
 }
 _BENCHMARKS: dict[str, str | Callable[..., Any]] = {
+    "instructions": "jaxreco.benchmarks.instructions:run",
     "mechanisms": "jaxreco.benchmarks.mechanisms:run",
     "throughput": "jaxreco.benchmarks.throughput:run",
 }
@@ -130,6 +133,8 @@ def make_agent(name: str, key: Any, env: Any, params: Any, **static: Any) -> tup
     factory = agent_factory(name)
     _refuse_unknown(name, static, inspect.signature(factory).parameters)
     agent = factory(**static)
+    if hasattr(agent, "bind"):  # an agent that plans by playing the world carries it
+        agent = agent.bind(env)
     key_log, key_init = jax.random.split(key)
     extra: dict[str, Any] = {}
     if getattr(agent, "privileged", False):

@@ -24,27 +24,27 @@ def _mix(x: Array) -> Array:
     return x ^ (x >> 16)
 
 
-def bits(key: Array, n: int) -> Array:
-    """u32[n] hashed from one key. The key is consumed.
+def bits(key: Array, n: int, start: int = 0) -> Array:
+    """u32[n] hashed from one key: the words from `start` on of its stream. The key is consumed, or that part of it.
 
     Args:
       key: a typed key of 64 bits (`jax.random.key`, threefry).
-      n: how many words, static.
+      n: how many words, static. start: how many are left out before them, static.
     """
     high, low = jax.random.key_data(key)[..., 0], jax.random.key_data(key)[..., 1]
     # The key's words are mixed before use: neighbouring keys must not give neighbouring streams.
     first = _mix(low ^ jnp.uint32(0xA511E9B3)) + high * jnp.uint32(_GOLDEN)
     second = _mix(first ^ _mix(high + jnp.uint32(0x63D83595)))
-    words = _mix(jnp.arange(n, dtype=jnp.uint32) * jnp.uint32(_GOLDEN) + first)
+    words = _mix(jnp.arange(start, start + n, dtype=jnp.uint32) * jnp.uint32(_GOLDEN) + first)
     return _mix(words ^ second)
 
 
-def uniforms(key: Array, n: int) -> Array:
-    """f32[n] in the open interval (0, 1), on a grid of 2**-23. The key is consumed.
+def uniforms(key: Array, n: int, start: int = 0) -> Array:
+    """f32[n] in the open interval (0, 1), on a grid of 2**-23: draws `start` to `start + n` of the key, consumed.
 
     Never 0 and never 1, so `log(u)` and `log(1 - u)` are finite.
     """
-    return (bits(key, n) >> 9).astype(jnp.float32) * jnp.float32(2**-23) + jnp.float32(2**-24)
+    return (bits(key, n, start) >> 9).astype(jnp.float32) * jnp.float32(2**-23) + jnp.float32(2**-24)
 
 
 def distinct(uniform: Array, n_items: int) -> Array:

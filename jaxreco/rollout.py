@@ -26,6 +26,7 @@ from jaxreco.struct import Struct
 Array = jax.Array
 
 TILE = 256  # users a tile, for agents that do not say otherwise: what fits into a core's cache (docs/speed.md)
+_OVERHEARD = 0x0EA5
 _RESET_TURN = 0xFFFFFFFF  # the turn whose key draws the user: no rollout gets there
 
 
@@ -46,6 +47,8 @@ class Tally(Struct):
     shares: Array
     churned: Array  # 1 if lost
     invalid: Array  # slots
+    asked: Array  # slates that had an instruction to answer
+    followed: Array  # of those, how many did (satisfies.follows)
 
     @classmethod
     def zero(cls) -> Tally:
@@ -279,15 +282,18 @@ def _turn(
     """One turn of a tile: act, step, count, and forget where an episode ended."""
     state, memory, metrics = carry
 
-    def act_and_step(user_key: Array, turn: Array, state: Any, memory: Any) -> Any:
-        key_act, key_step = jax.random.split(jax.random.fold_in(user_key, turn))
-        obs = env.observe(state, params)
+    def act_and_step(user_key: Array, state: Any, memory: Any, obs: Observation) -> Any:
+        key_act, key_step = jax.random.split(user_key)
         catalog = env.catalog(state, params)
         truth = {"truth": (state, params)} if getattr(agent, "privileged", False) else {}
         action, memory, extras = agent.act(key_act, agent_params, memory, obs, catalog, **truth)
-        return obs, action, memory, extras, env.step(key_step, state, action, params)
+        return action, memory, extras, env.step(key_step, state, action, params)
 
-    obs, action, memory, extras, step = jax.vmap(act_and_step)(user_keys, done + step_of_call, state, memory)
+    keys = jax.vmap(jax.random.fold_in)(user_keys, done + step_of_call)
+    obs = jax.vmap(env.observe, (0, None))(state, params)
+    if hasattr(agent, "overhear"):  # what one agent hears of others' users: a control, see jaxreco.talk.hearing
+        obs = agent.overhear(jax.random.fold_in(keys[0], _OVERHEARD), obs)
+    action, memory, extras, step = jax.vmap(act_and_step)(keys, state, memory, obs)
     info = dict(step.info)
     final = info.pop("final_observation")
     kept = None
@@ -335,6 +341,8 @@ def _count(metrics: Metrics, reward: Array, done: Array, info: dict[str, Array],
         shares=info["shares"].astype(jnp.float32),
         churned=info["churned"].astype(jnp.float32),
         invalid=info["invalid"].astype(jnp.float32),
+        asked=info["asked"].astype(jnp.float32),
+        followed=info["followed"].astype(jnp.float32),
     )
     first = (metrics.episodes == 0).astype(jnp.float32)
     total = jax.tree.map(jnp.add, metrics.total, turn)

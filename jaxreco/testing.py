@@ -47,6 +47,8 @@ INFO_KEYS = (
     "returned",
     "churned",
     "invalid",
+    "asked",
+    "followed",
     "reward_terms",
 )
 

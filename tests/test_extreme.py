@@ -30,6 +30,8 @@ TRAITS = {  # their ends: pools are not declared with ranges
     "gullibility": (0.0, HUGE),
     "trust": (0.0, 1.0),
     "expressive": (-HUGE, HUGE),
+    "freshness": (-HUGE, HUGE),
+    "rho": (0.0, 1.0),
 }
 
 

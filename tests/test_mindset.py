@@ -93,9 +93,14 @@ def oracle_utility(s: Any, traits: Any, slate: list[int], k: int, p: Any, catalo
     looked = [(i, hours) for i, actions, hours in past_events(s.history) if actions & EXAMINED]
     same_creator = sum(math.exp(-(s.clock - h) / p.creator_hours) for i, h in looked if catalog.creator[i] == creator)
     same_creator += sum(i >= 0 and catalog.creator[i] == creator for i in slate[:k])
+    wanted = [
+        float(interest @ catalog.embedding[item]) - p.craving * (m != s.focus) for m, interest in enumerate(s.interests)
+    ]
     return (
         p.base
-        + p.affinity * max(float(interest @ catalog.embedding[item]) for interest in s.interests)
+        + p.affinity * max(wanted)
+        - p.staleness * traits.freshness * math.log(1 + catalog.age[item] / 168)
+        - p.length * (math.log(catalog.duration[item]) - s.ideal) ** 2
         + p.quality * catalog.quality[item]
         + p.popularity * math.log(catalog.popularity[item] * len(catalog.popularity) + 1e-6)
         - p.novelty * traits.novelty * math.log(share[category] * len(share))
@@ -118,7 +123,7 @@ def oracle_choice(u: float, s: Any, looks: dict[int, float], p: Any) -> int:
 def oracle_review(u: np.ndarray, s: Any, slate: list[int], p: Any, catalog: Any, choice: str) -> dict[str, Any]:
     """One slate, one user: what is done at each slot, and the mind afterwards."""
     traits = jax.tree.map(lambda x: x[int(s.row)], p.population.traits)
-    draws, there = u[:-1].reshape(len(slate), DRAWS_PER_SLOT), [item >= 0 for item in slate]
+    draws, there = u[:-3].reshape(len(slate), DRAWS_PER_SLOT), [item >= 0 for item in slate]
     mood, trust, boredom = float(s.mood), float(s.trust), float(s.boredom) + (not any(there))
     minutes, satiation = float(s.minutes) + p.load_seconds / 60, s.satiation.copy()
     utilities = {k: oracle_utility(s, traits, slate, k, p, catalog) for k in range(len(slate)) if there[k]}
@@ -126,7 +131,7 @@ def oracle_review(u: np.ndarray, s: Any, slate: list[int], p: Any, catalog: Any,
     if choice == "mnl":
         tired = p.fatigue * min(float(s.minutes / s.budget), 3)
         chosen = oracle_choice(
-            u[-1],
+            u[-3],
             s,
             {
                 k: x
@@ -163,11 +168,13 @@ def oracle_review(u: np.ndarray, s: Any, slate: list[int], p: Any, catalog: Any,
                 minutes += watch[k] / 60
                 gained = p.trust_gain * max(fraction - p.aspiration, 0) * (1 - trust)
                 trust += gained - p.trust_loss * max(promised - kept, 0) * trust
+                let_down = p.disappointment * max(promised - kept, 0)
                 boredom = 0.0
             else:
                 minutes += min(p.glimpse_seconds, seconds) / 60
                 boredom += 1
-            mood += p.mood_rate * (enjoyed[k] - p.aspiration - mood)
+            felt = max(enjoyed[k] - (let_down if clicks else 0.0), p.aspiration - 1)
+            mood += p.mood_rate * (felt - p.aspiration - mood)
             satiation[category] += 0.25 + 0.75 * enjoyed[k]
         last = k == len(slate) - 1
         if last or (there[k] and choice == "cascade"):
@@ -221,7 +228,7 @@ def oracle_revisit(u: np.ndarray, s: Any, sessions: list[float], p: Any) -> dict
     risk = math.exp(p.return_satisfaction * (satisfaction - p.aspiration) + p.return_trust * (s.trust - 0.5))
     gap = float(traits.habit_hours) * (-math.log(u[0]) / risk) ** (1 / float(p.return_shape))
     keep = math.exp(-gap / p.drift_hours)
-    noise = (u[2:].reshape(s.interests.shape) - 0.5) * math.sqrt(12)
+    noise = (u[4:].reshape(s.interests.shape) - 0.5) * math.sqrt(12)
     budget = float(traits.budget_minutes) * math.exp(np.clip(p.budget_spread * math.log(u[1] / (1 - u[1])), -3, 3))
     return {
         "gap": gap,
@@ -239,6 +246,8 @@ def oracle_revisit(u: np.ndarray, s: Any, sessions: list[float], p: Any) -> dict
         "peak": 0.0,
         "end": 0.0,
         "budget": budget,
+        "focus": int(u[2] * len(s.interests)),
+        "ideal": math.log(p.usual_seconds) + p.length_spread * (u[3] - 0.5) * math.sqrt(12),
     }
 
 
@@ -252,7 +261,7 @@ def close(value: Any, expected: Any) -> None:
 @pytest.mark.parametrize("choice", ["cascade", "mnl"])
 def test_the_walk_is_the_oracles(choice: str) -> None:
     """24 users, 10 turns: every action exactly, every number of the mind within rounding, after each turn."""
-    env, params = jaxreco.make("Feed-v0", **SMALL, choice=choice)
+    env, params = jaxreco.make("Feed-v0", **SMALL, choice=choice, talks=False)
     users, turns, catalog = 24, 10, params.catalog
     # Livelier than the defaults, so that every branch is taken often.
     lively = dict(base=-1.5, leave_bias=-3.5, like_bias=-1.5, comment_bias=-2.5, share_bias=-2.5, outside=0.5)
@@ -266,11 +275,11 @@ def test_the_walk_is_the_oracles(choice: str) -> None:
         slates = np.asarray(jax.vmap(env.random_slate)(jax.random.split(jax.random.key(200 + t), users)))
         slates = np.where(np.random.default_rng(t).random(slates.shape) < 0.15, EMPTY, slates)
         slates[0] = EMPTY  # this user never sees anything
-        u = np.asarray(uniforms(keys, DRAWS_PER_SLOT * K + 1), np.float64)
+        u = np.asarray(uniforms(keys, DRAWS_PER_SLOT * K + 3), np.float64)
         after, feedback = review(model, keys, state, jnp.asarray(slates), p, catalog)
         back_keys = jax.random.split(jax.random.key(300 + t), users)
         back, gap = revisit(model, back_keys, after, p)
-        u_back = np.asarray(uniforms(back_keys, state.interests[0].size + 2), np.float64)
+        u_back = np.asarray(uniforms(back_keys, state.interests[0].size + 4), np.float64)
         for b in range(users):
             before = numbers(state, b)
             expected = oracle_review(u[b], before, slates[b].tolist(), plain, items, choice)
@@ -352,20 +361,24 @@ NEUTRAL = dict(
     click_trust=0.0, watch_bias=math.log(0.5), watch_slope=0.5, watch_noise=0.0, glimpse_seconds=0.0, load_seconds=0.0,
     leave_bias=-30.0, leave_time=0.0, leave_boredom=0.0, leave_mood=0.0, leave_trust=0.0, budget_spread=0.0,
     return_satisfaction=0.0, return_trust=0.0, return_shape=1.0, aspiration=0.3,
+    craving=0.0, length=0.0, length_spread=0.0, disappointment=0.0,
 )  # fmt: skip
 TRAITS = dict(
-    novelty=0.0, patience=30.0, budget_minutes=10.0, habit_hours=10.0, gullibility=0.0, trust=0.5, expressive=0.0
-)
-CASCADE, RELAXED = Mindset(3, K, 12), Mindset(3, K, 12, relaxed=True)
+    novelty=0.0, patience=30.0, budget_minutes=10.0, habit_hours=10.0, gullibility=0.0, trust=0.5, expressive=0.0,
+    freshness=0.0, rho=1.0,
+)  # fmt: skip
+CASCADE, RELAXED = Mindset(3, K, 12, talks=False), Mindset(3, K, 12, relaxed=True, talks=False)
 
 
 def world(traits: dict[str, float] | None = None, clickbait: float = 0.0, **changes: float) -> MindsetParams:
     """Params with everything switched off but `changes`; two rows of users, of whom only the first comes."""
     columns = {name: jnp.full(2, value) for name, value in (TRAITS | (traits or {})).items()}
     taste = jnp.array([[[0.8, 0.0, 0, 0], [0.3, 0.5, 0, 0]], [[0, 0, 0.9, 0], [0, 0, 0, 0.7]]], jnp.float32)
-    population = Population(Traits(taste=taste, **columns), weights=jnp.array([1.0, 0.0]))
+    traits_ = Traits(taste=taste, peers=taste, wishes=jnp.zeros((2, 2, 3), jnp.int32), **columns)
+    population = Population(traits_, weights=jnp.array([1.0, 0.0]))
     bait = jnp.zeros(8).at[0].set(clickbait)
-    return MindsetParams(population=population, clickbait=bait).replace(**(NEUTRAL | changes))
+    known = dict(near=jnp.zeros((3, 3)), usual_seconds=30.0, usual_age=0.0)
+    return MindsetParams(population=population, clickbait=bait, **known).replace(**(NEUTRAL | changes))
 
 
 def crowd(params: MindsetParams, catalog: Catalog, **changes: Any) -> Any:
@@ -611,7 +624,7 @@ def test_a_shift_at_hour_zero_is_another_taste_from_the_start(catalog: Catalog) 
 
 
 def test_mnl_users_choose_one_by_softmax(catalog: Catalog) -> None:
-    model = Mindset(3, K, 12, choice="mnl")
+    model = Mindset(3, K, 12, choice="mnl", talks=False)
     params = world(affinity=1.5, quality=0.6, outside=0.4, click_trust=2.0, clickbait=0.3, traits={"gullibility": 1.0})
     _, feedback = shown(params, catalog, crowd(params, catalog, trust=0.6), slate=[0, 1, EMPTY, 3], model=model)
     clicks = np.stack([did(feedback, CLICK, k) for k in range(K)], 1)
@@ -679,7 +692,7 @@ def test_a_slate_without_items_bores_and_may_be_left(catalog: Catalog) -> None:
 
 
 def test_mnl_users_leave_after_the_slate(catalog: Catalog) -> None:
-    model, params = Mindset(3, K, 12, choice="mnl"), world(leave_bias=-0.5, outside=30.0)
+    model, params = Mindset(3, K, 12, choice="mnl", talks=False), world(leave_bias=-0.5, outside=30.0)
     _, feedback = shown(params, catalog, crowd(params, catalog), model=model)
     often(np.asarray(feedback.left), float(sigmoid(-0.5)))
     np.testing.assert_array_equal(did(feedback, LEAVE, K - 1), np.asarray(feedback.left))
@@ -713,7 +726,7 @@ def test_only_the_last_sessions_are_remembered(catalog: Catalog) -> None:
     assert not np.asarray(feedback.left).any()
     keys = jax.random.split(jax.random.key(4), N)
     _, gap = revisit(CASCADE, keys, state, params)
-    plain, u = numbers(params), np.asarray(uniforms(keys, 10), np.float64)
+    plain, u = numbers(params), np.asarray(uniforms(keys, 12), np.float64)
     for b in range(20):
         close(gap[b], oracle_revisit(u[b], numbers(state, b), satisfactions, plain)["gap"])
 
@@ -762,8 +775,8 @@ def test_users_come_by_weight() -> None:
 def test_relaxing_changes_no_value(feed: Any) -> None:
     env, params = feed
     p = params.user.replace(base=-1.5, leave_bias=-3.0)
-    strict = env.user_model
-    relaxed = Mindset(strict.n_categories, K, strict.history_length, relaxed=True)
+    strict = Mindset(env.user_model.n_categories, K, env.user_model.history_length, talks=False)
+    relaxed = Mindset(strict.n_categories, K, strict.history_length, relaxed=True, talks=False)
     keys, slates = jax.random.split(jax.random.key(3), 256), jax.random.randint(jax.random.key(4), (256, K), 0, 60)
     state = init(strict, jax.random.split(jax.random.key(5), 256), p, params.catalog)
     one, other = (review(model, keys, state, slates, p, params.catalog) for model in (strict, relaxed))
@@ -808,7 +821,7 @@ def test_gradients_through_turns_and_gaps_are_finite_and_reach_everything(feed: 
     """Engaged minutes over twelve turns with returns, with respect to the user's parameters and traits."""
     env, params = feed
     strict = env.user_model
-    model = Mindset(strict.n_categories, K, strict.history_length, relaxed=True)
+    model = Mindset(strict.n_categories, K, strict.history_length, relaxed=True, talks=False)
     p = params.user.replace(base=-1.0, leave_bias=-2.0)
     catalog = params.catalog
 

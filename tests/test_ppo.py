@@ -22,6 +22,7 @@ from jaxreco.base import CLICK, EMPTY, EXAMINED, Event, Feedback, Instruction, T
 from jaxreco.learning import trainer
 from jaxreco.learning.trainer import TrainConfig
 from jaxreco.rollout import Rollout, rollout
+from jaxreco.talk.reading import Requests
 from jaxreco.testing import quick_jit
 
 Array = jax.Array
@@ -151,7 +152,7 @@ def test_tastes_are_ridge_regression() -> None:
         recent, clock = recent * math.exp(-(now - clock) / ppo.RECENT_HOURS), now
     x, y = np.array(rows), np.array(outcomes)
     belief = np.linalg.solve(np.eye(6) + x.T @ x, x.T @ y).T
-    got = ppo.perceive(observed([0, 1, 2], [0, 0, 0], [0, 0, 0], clock), tastes)
+    got = ppo.perceive(observed([0, 1, 2], [0, 0, 0], [0, 0, 0], clock), tastes, Requests.none(), jnp.zeros(2))
     chex.assert_shape(got.belief, (ppo.OUTCOMES, 6))
     np.testing.assert_allclose(tastes.covariance, np.linalg.inv(np.eye(6) + x.T @ x), atol=1e-4)
     np.testing.assert_allclose(got.belief, belief, atol=1e-3)

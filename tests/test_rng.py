@@ -77,7 +77,7 @@ def test_batched_streams_are_the_single_ones() -> None:
 
 def test_uniforms_are_never_0_or_1(monkeypatch: pytest.MonkeyPatch) -> None:
     edges = jnp.array([0, 511, 512, 2**32 - 1], jnp.uint32)
-    monkeypatch.setattr(rng, "bits", lambda key, n: edges)
+    monkeypatch.setattr(rng, "bits", lambda key, n, start: edges)
     u = rng.uniforms(jax.random.key(0), 4)
     np.testing.assert_array_equal(u, np.array([2**-24, 2**-24, 3 * 2**-24, 1 - 2**-24], np.float32))
     assert np.isfinite(np.log(u)).all()

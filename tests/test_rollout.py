@@ -231,7 +231,7 @@ def test_tallies_are_the_sums_of_the_trajectory(seven: Rollout) -> None:
         turns=every, reward=t.reward, minutes=info["minutes"], hours=info["hours"], gaps=info["left"],
         gap_hours=np.minimum(info["gap_hours"], 720.0), clicks=info["clicks"], examined=info["examined"],
         likes=info["likes"], comments=info["comments"], shares=info["shares"], churned=t.terminated,
-        invalid=info["invalid"], sessions=info["returned"],
+        invalid=info["invalid"], sessions=info["returned"], asked=info["asked"], followed=info["followed"],
     )  # fmt: skip
     assert set(counts) == set(Tally.__dataclass_fields__)
     for name, value in counts.items():

@@ -46,6 +46,7 @@ def _registered():
         patch.setitem(registry._AGENTS, "static", random.make)
         patch.setitem(registry._AGENTS, "item_knn", popularity.make)
         patch.setitem(registry._AGENTS, "oracle_greedy", popularity.make)
+        patch.setitem(registry._AGENTS, "oracle_plan", popularity.make)
         patch.setenv("COLUMNS", "80")
         yield
 

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxreco.base import CLICK, EXAMINED
 from jaxreco.learning.objective import clipped_surrogate, outcome_worth
@@ -94,13 +94,19 @@ def optimiser(config: TrainConfig) -> optax.GradientTransformation:
 def begin(key: Array, env: Any, params: Any, agent: Any, agent_params: Any, config: TrainConfig) -> Learner:
     """The learner before its first block. The key draws the users; pass the same one to every `block`."""
     run = initial(key, env, params, agent, agent_params, users=config.users)
-    return Learner(
-        agent_params=agent_params,
-        opt_state=optimiser(config).init(agent_params.net),
-        rollout=run,
-        worth=jnp.zeros(OUTCOMES),
-        update=jnp.int32(0),
-    )
+    learned = (agent_params, optimiser(config).init(agent_params.net), jnp.zeros(OUTCOMES), jnp.int32(0))
+    # Where a block leaves it: a learner that lies elsewhere would have the second block compiled anew.
+    devices = _learning_devices(config, agent)
+    if devices > 1:
+        learned = jax.device_put(learned, NamedSharding(mesh(devices), PartitionSpec()))
+    agent_params, opt_state, worth, update = learned
+    return Learner(agent_params=agent_params, opt_state=opt_state, rollout=run, worth=worth, update=update)
+
+
+def _learning_devices(config: TrainConfig, agent: Any) -> int:
+    """Devices that share an update: as many as the rollout has, if users and minibatches can be shared out."""
+    devices = devices_for(config.users, int(getattr(agent, "tile", TILE)))
+    return devices if config.users % (devices * config.minibatches) == 0 else 1
 
 
 @functools.partial(jax.jit, static_argnames=("env", "agent", "config"), donate_argnames=("learner",))
@@ -209,8 +215,7 @@ def _learn(
 ) -> tuple[Any, Any, dict[str, Array]]:
     """`epochs` passes over the batch, each in another order of users; users are shared out over the devices."""
     entropy_weight = config.entropy + (config.entropy_end - config.entropy) * progress
-    devices = devices_for(config.users, int(getattr(agent, "tile", TILE)))  # as the rollout: one program, one mesh
-    devices = devices if config.users % (devices * config.minibatches) == 0 else 1
+    devices = _learning_devices(config, agent)  # as the rollout: one program, one mesh
 
     def learn(key: Array, agent_params: Any, opt_state: Any, batch: Batch, memory: Any) -> Any:
         def step(carry: tuple[Any, Any], users: Array) -> tuple[tuple[Any, Any], dict[str, Array]]:

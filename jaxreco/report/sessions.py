@@ -1,28 +1,32 @@
 """Whole sessions of a few users as text that people can read.
 
-What was shown, what the user did with it, how the mindset moved, when and why it left, and when it came back. The
-mindset is read from the simulator's own state, so this is for people who study the simulator, never for agents.
+What was shown, what the user did with it, how the mindset moved and why, what the user said and how it was answered,
+when and why it left, and when it came back. The mindset is read from the simulator's own state, so this is for people
+who study the simulator, never for agents.
 """
 
 from __future__ import annotations
 
 import functools
 import unicodedata
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxreco.base import CLICK, COMMENT, EXAMINED, LEAVE, LIKE, SHARE, Context
+from jaxreco.base import CLICK, COMMENT, EXAMINED, LEAVE, LIKE, SHARE, Catalog, Context, EnvState, Instruction, Trace
 from jaxreco.ring import restart
 from jaxreco.struct import Struct
+from jaxreco.talk.satisfies import HALF, satisfies
 
 Array = jax.Array
 
 MIND = ("mood", "trust", "boredom", "minutes", "budget", "satiation")  # of the user's state, where the model has them
 SHORTEST = 60  # columns of a rule
 TITLE = 44  # characters of a title; longer ones are cut
+DEED = 24  # columns that most deeds fit in
 
 
 class Moment(Struct):
@@ -34,6 +38,10 @@ class Moment(Struct):
     begun: Array  # f32[], clock when the slate came, hours
     mind: Any  # name -> f32, before the slate
     after: Any  # name -> f32, after it, before the gap
+    heard: Instruction  # what the agent answered with the slate
+    said: Instruction  # what it hears next; after a leave, at the opening of the next session; silence at the very end
+    trace: Trace  # why the mind changed over the slate
+    followed: Array  # f32[], slots that satisfy what was heard; NaN where nothing was, or the user model cannot tell
     left: Array  # bool[]
     gap: Array  # f32[], hours
     terminated: Array  # bool[]
@@ -42,20 +50,33 @@ class Moment(Struct):
 
 @functools.partial(jax.jit, static_argnames=("env", "agent", "users", "turns"))
 def watch_lives(
-    key: Array, env: Any, params: Any, agent: Any, agent_params: Any, users: int = 3, turns: int = 96
+    key: Array,
+    env: Any,
+    params: Any,
+    agent: Any,
+    agent_params: Any,
+    users: int = 3,
+    turns: int = 96,
+    first: Array | int = 0,
 ) -> Moment:
     """The first turns of some users' lives with an agent. Leaves [T, B, ...].
 
-    The review is run a second time with the same key, because a step hands back the mind after the gap only.
+    The life of a user depends on its number alone, not on how many are watched, or for how long. The review is run a
+    second time with the same key, because a step hands back the mind after the gap only.
+
+    Args:
+      key: not consumed: each user's key is folded out of it.
+      users, turns: B and T. first: the number of the first user.
     """
 
-    def life(key: Array) -> Moment:
-        key_reset, key_turns = jax.random.split(key)
-        start = (env.reset(key_reset, params)[1], agent.reset(agent_params))
-        turn = functools.partial(_turn, env, params, agent, agent_params)
-        return jax.lax.scan(turn, start, jax.random.split(key_turns, turns))[1]
+    own = jax.vmap(lambda user: jax.random.split(jax.random.fold_in(key, user)))(first + jnp.arange(users))
+    start = jax.vmap(lambda keys: (env.reset(keys[0], params)[1], agent.reset(agent_params)))(own)
 
-    return jax.vmap(life, out_axes=1)(jax.random.split(key, users))
+    def turn(carry: Any, t: Array) -> tuple[Any, Moment]:
+        keys = jax.vmap(lambda keys: jax.random.fold_in(keys[1], t))(own)
+        return jax.vmap(functools.partial(_turn, env, params, agent, agent_params))(carry, keys)
+
+    return jax.lax.scan(turn, start, jnp.arange(turns))[1]
 
 
 def _turn(env: Any, params: Any, agent: Any, agent_params: Any, carry: Any, key: Array) -> tuple[Any, Moment]:
@@ -65,10 +86,11 @@ def _turn(env: Any, params: Any, agent: Any, agent_params: Any, carry: Any, key:
     catalog = env.catalog(state, params)
     action, memory, _ = agent.act(key_act, agent_params, memory, env.observe(state, params), catalog, **truth)
     step = env.step(key_step, state, action, params)
-    key_review, _ = jax.random.split(jax.random.split(key_step)[0])
+    key_review = jax.random.split(jax.random.split(key_step)[0], 3)[0]  # as the shell splits it
     slate, _ = env.decode(action, catalog)
-    after = env.user_model.review(key_review, state.user, slate, params.user, catalog, Context())[0]
-    feedback = step.info["feedback"]
+    after, _, _, trace = env.user_model.review(key_review, state.user, slate, params.user, catalog, Context())
+    feedback, done = step.info["feedback"], step.terminated | step.truncated
+    said = step.state.instruction
     moment = Moment(
         slate=feedback.slate,
         actions=feedback.actions,
@@ -76,13 +98,25 @@ def _turn(env: Any, params: Any, agent: Any, agent_params: Any, carry: Any, key:
         begun=state.clock,
         mind=_mind(state.user),
         after=_mind(after),
+        heard=state.instruction,
+        said=said.replace(intent=jnp.where(done, 0, said.intent)),
+        trace=trace,
+        followed=_followed(env, params, state, slate, catalog),
         left=feedback.left,
         gap=step.info["gap_hours"],
         terminated=step.terminated,
         truncated=step.truncated,
     )
-    done = step.terminated | step.truncated
     return (step.state, restart(done, agent.reset(agent_params), memory)), moment
+
+
+def _followed(env: Any, params: Any, state: EnvState, slate: Array, catalog: Catalog) -> Array:
+    """f32[]: how many slots satisfy the instruction; NaN in silence, and where the user model has no `situation`."""
+    if not hasattr(env.user_model, "situation"):
+        return jnp.float32(jnp.nan)
+    situation = env.user_model.situation(state.user, params.user, catalog)
+    does = (satisfies(state.instruction, jnp.maximum(slate, 0), situation) >= HALF) & (slate >= 0)
+    return jnp.where(state.instruction.intent > 0, jnp.sum(does, dtype=jnp.float32), jnp.nan)
 
 
 def _mind(user: Any) -> dict[str, Array]:
@@ -90,57 +124,151 @@ def _mind(user: Any) -> dict[str, Array]:
     return {name: getattr(user, name) for name in MIND if hasattr(user, name)}
 
 
-def write(moments: Moment, env: Any, params: Any, title: str, sessions: int = 3) -> str:
+def write(moments: Moment, env: Any, params: Any, title: str, sessions: int = 3, first: int = 0) -> str:
     """The text: the first whole sessions of each user.
 
     Args:
       moments: of `watch_lives`, on host or device.
       title: the first line.
       sessions: at most so many a user.
+      first: the number of the first user.
     """
     moments = jax.tree.map(np.asarray, moments)
     lines = [plain(title), "", *_LEGEND]
     for user in range(moments.left.shape[1]):
         life = jax.tree.map(lambda x, user=user: x[:, user], moments)
-        lines += ["", "=" * SHORTEST, f"User {user + 1}", "=" * SHORTEST]
+        lines += ["", "=" * SHORTEST, f"User {first + user + 1} (--user {first + user})", "=" * SHORTEST]
         lines += _life(life, env, params, sessions)
     return "\n".join(lines) + "\n"
 
 
 _LEGEND = (
-    "Each turn lists the slate from the top. Below it, how the mindset moved: mood runs from -1 to 1, trust from 0",
-    "to 1, boredom counts skips in a row, minutes are those of the session so far, of the time the user has for it.",
+    "Each turn lists the slate from the top, with category and creator. Below it, how the mindset moved: mood runs",
+    "from -1 to 1, trust from 0 to 1, boredom counts skips in a row, minutes are those of the session so far, of the",
+    "time the user has for it.",
+    "because: the strongest reasons, with the logits by which they raised or lowered the urge to leave. says: what the",
+    "user tells the recommender, which answers with the next slate.",
 )
+
+
+def spans(life: Moment) -> list[tuple[int, int]]:
+    """The whole sessions of one user's first episode, each as its first turn and the turn after its last.
+
+    Args: life: host leaves [T, ...].
+    """
+    found, start = [], 0
+    for t, (left, over) in enumerate(zip(life.left, life.terminated | life.truncated, strict=True)):
+        if left or over:
+            found.append((start, t + 1))
+            start = t + 1
+        if over:
+            break
+    return found
+
+
+def ended(life: Moment) -> bool:
+    """Whether the record of one user reaches the end of its episode."""
+    return bool(np.any(life.terminated | life.truncated))
 
 
 def _life(life: Moment, env: Any, params: Any, sessions: int) -> list[str]:
     """The first sessions of one user, up to the end of its episode."""
-    lines, session, first = [], 1, 0
-    duration = np.asarray(params.catalog.duration)
-    for t in range(len(life.left)):
-        now = jax.tree.map(lambda x, t=t: x[t], life)
-        if t == first:
-            lines += ["", f"Session {session}, {_when(now.begun)}"]
-        lines += ["", f"  turn {t - first + 1}", *_slate(now, env, duration), *_moved(now, env)]
-        over = bool(now.terminated | now.truncated)
-        if now.left or over:
-            lines += ["", "  " + _ending(now, params)]
-            session, first = session + 1, t + 1
-        if over or session > sessions:
-            return lines
-    return [*lines, "", "  (the record ends here)"]
+    lines, whole = [], spans(life)
+    last = whole[-1][1] if whole else 0
+    cut = [(last, len(life.left))] if not ended(life) and last < len(life.left) else []
+    for number, (start, stop) in enumerate((whole + cut)[:sessions], start=1):
+        lines += ["", f"Session {number}, {_when(float(life.begun[start]))}"]
+        lines += _says(at(life, start).heard, env, start - 1, indent=2)
+        for t in range(start, stop):
+            lines += ["", f"  turn {t - start + 1}{_answer(at(life, t))}", *_told(at(life, t), env, params, t)]
+        ending = _ending(at(life, stop - 1), params) if stop <= last else "(the record ends here)"
+        lines += ["", "  " + ending]
+    return lines
 
 
-def _slate(now: Moment, env: Any, duration: np.ndarray) -> list[str]:
-    """A line a slot."""
-    lines = []
+def at(life: Moment, t: int) -> Moment:
+    """One turn of one user."""
+    return jax.tree.map(lambda x: x[t], life)
+
+
+def _told(now: Moment, env: Any, params: Any, t: int) -> list[str]:
+    """What happened in a turn, line by line."""
+    shown = slots(now, env, params)
+    lines = [f"    {_cut(s.title):<{TITLE}}  {s.deed:<{DEED}}  {', '.join(s.facts[:2])}".rstrip() for s in shown]
+    lines += [*_moved(now, env), *_because(now, env, params)]
+    return lines if now.left else lines + _says(now.said, env, t)
+
+
+class Shown(NamedTuple):
+    """One slot of a slate, in words."""
+
+    title: str
+    deed: str = ""  # what the user did with it; "" for an empty slot
+    facts: tuple[str, ...] = ()  # category, creator, length and age: what people say of items
+
+
+def slots(now: Moment, env: Any, params: Any) -> list[Shown]:
+    """The slate from the top."""
+    found, catalog, names = [], params.catalog, env.names
+    category, creator, duration, age = (
+        np.asarray(x) for x in (catalog.category, catalog.creator, catalog.duration, catalog.age)
+    )
     for item, actions, watch in zip(now.slate, now.actions, now.watch, strict=True):
         if item < 0:
-            lines.append("    (empty slot)")
+            found.append(Shown("(empty slot)"))
             continue
-        name = env.names.titles[item] if env.names is not None else f"item {item}"
-        lines.append(f"    {_cut(plain(name)):<{TITLE}}  {deed(int(actions), float(watch), float(duration[item]))}")
-    return lines
+        facts = (
+            _name("category", category[item], names and names.categories),
+            _name("creator", creator[item], names and names.creators),
+            _seconds(float(duration[item])),
+            _old(float(age[item] + now.begun)),
+        )
+        title = _name("item", item, names and names.titles)
+        found.append(Shown(title, deed(int(actions), float(watch), float(duration[item])), facts))
+    return found
+
+
+def _name(kind: str, index: int, names: Sequence[str] | None) -> str:
+    return plain(names[index]) if names and 0 <= index < len(names) else f"{kind} {index}"
+
+
+def _old(hours: float) -> str:
+    for unit, size in (("years", 8766.0), ("months", 730.5), ("days", 24.0)):
+        if hours >= 2 * size:
+            return f"{hours / size:.0f} {unit} old"
+    return f"{hours:.0f} hours old"
+
+
+def _answer(now: Moment) -> str:
+    """How far the slate is what was asked for."""
+    if np.isnan(now.followed):
+        return ""
+    return f", the answer: {now.followed:.0f} of {np.sum(now.slate >= 0)} slots are what it asked for"
+
+
+def _says(instruction: Instruction, env: Any, variant: int, indent: int = 4) -> list[str]:
+    """What the user says, where it says anything."""
+    text = spoken(instruction, env, variant)
+    return [f'{" " * indent}says: "{text}"'] if text else []
+
+
+def spoken(instruction: Instruction, env: Any, variant: int) -> str:
+    """An instruction in English; "" for silence."""
+    if instruction.intent <= 0:
+        return ""
+    from jaxreco.talk import english
+
+    return plain(english.say(instruction, env.names, variant))
+
+
+def _because(now: Moment, env: Any, params: Any) -> list[str]:
+    """The reasons of the turn."""
+    if not np.any(now.trace.cause > 0):
+        return []
+    from jaxreco.talk import english
+
+    reasons = english.explain(now.trace, env.names, params.catalog)
+    return [f"    {'because:' if i == 0 else '':<8} {plain(text)}" for i, text in enumerate(reasons)]
 
 
 def deed(actions: int, watch: float, duration: float) -> str:
@@ -171,8 +299,7 @@ def _moved(now: Moment, env: Any) -> list[str]:
         words.append(f"{after['minutes']:.1f} of {after['budget']:.1f} minutes")
     if "satiation" in after and after["satiation"].size:
         category = int(np.argmax(after["satiation"]))
-        known = env.names is not None and category < len(env.names.categories)
-        name = plain(env.names.categories[category]) if known else f"category {category}"
+        name = _name("category", category, env.names and env.names.categories)
         words.append(f"most sated with {name} ({after['satiation'][category]:.1f})")
     return ["    -> " + "; ".join(words)] if words else []
 
@@ -213,7 +340,7 @@ def _hours(hours: float) -> str:
 
 
 def _when(clock: float) -> str:
-    minutes = round(float(clock) * 60)
+    minutes = round(clock * 60)
     return f"day {minutes // 1440 + 1}, {minutes // 60 % 24:02d}:{minutes % 60:02d} on the clock"
 
 

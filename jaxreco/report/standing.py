@@ -14,7 +14,7 @@ from rich.table import Table
 from jaxreco import files
 from jaxreco.evaluation import METRICS, RESAMPLES, Life, interval, score
 
-ORACLE = "oracle_greedy"
+ORACLES = ("oracle_greedy", "oracle_plan")  # the better of those that were run is the one of a world's scale
 ZERO = ("random", "popularity", "static")  # the best of them is the zero of a world's scale
 BASELINES = ("random", "popularity", "static", "item_knn")  # rows above the trained agent; the oracle is below it
 DIFFERENCES = ("reward", "sessions_30d")
@@ -24,6 +24,7 @@ COLUMNS = {
     "sessions_30d": "sessions\nin {days} d",
     "gap_hours": "hours\nbetween",
     "churn": "share\nlost",
+    "followed": "follow-\ned",
     "reward": "reward",
     "score": "score",
 }
@@ -62,17 +63,29 @@ class Standing:
         """The best of random, popularity and static."""
         return max(ZERO, key=lambda name: float(np.mean(self.lives[name].column("reward"))))
 
+    @property
+    def one(self) -> str:
+        """The better of the oracles."""
+        oracles = [name for name in ORACLES if name in self.lives]
+        return max(oracles, key=lambda name: float(np.mean(self.lives[name].column("reward"))))
+
     def estimates(self, agent: str) -> dict[str, Estimate]:
         """Every column of an agent's row."""
-        found = {metric: Estimate(*interval(self.lives[agent].column(metric))) for metric in METRICS}
+        found = {metric: self._estimate(agent, metric) for metric in METRICS}
         return {**found, "score": self.score(agent)}
+
+    def _estimate(self, agent: str, metric: str) -> Estimate:
+        """Over the users who have a value: who never spoke can be neither followed nor ignored."""
+        values = self.lives[agent].column(metric)
+        values = values[~np.isnan(values)]
+        return Estimate(*interval(values)) if len(values) else Estimate(float("nan"))
 
     def score(self, agent: str) -> Estimate:
         """The agent's place on the scale; users are resampled together for all three that it depends on."""
-        rewards = np.stack([self.lives[name].column("reward") for name in (agent, self.zero, ORACLE)])
+        rewards = np.stack([self.lives[name].column("reward") for name in (agent, self.zero, self.one)])
         value = score(*rewards.mean(axis=1))
         n = rewards.shape[1]
-        if agent in (self.zero, ORACLE) or n < 2:
+        if agent in (self.zero, self.one) or n < 2:
             return Estimate(value)
         rng = np.random.default_rng(0)
         draws = [score(*rewards[:, rng.integers(n, size=n)].mean(axis=1)) for _ in range(RESAMPLES)]
@@ -127,16 +140,17 @@ class Standing:
             "Means over users, ± half the 95 % interval (bootstrap). 'ahead': the paired difference's interval excludes 0.",
             "This is one seed: the intervals are over users, and training with another seed may end elsewhere.",
             f"Score: 0 is {self.zero} ({rewards[self.zero]:,.1f}), the best of {', '.join(ZERO)}; "
-            f"1 is {ORACLE} ({rewards[ORACLE]:,.1f}). static and the oracle read the simulator's mind.",
+            f"1 is {self.one} ({rewards[self.one]:,.1f}), the better oracle. static and the oracles read the simulator's mind.",
+            "followed: share of the instructions that the next slate did what it was asked to, mean over users who spoke.",
             "Share of a slate that two users have in common: "
-            + ", ".join(f"{name} {self.lives[name].overlap:.2f}" for name in (self.ours, "popularity", ORACLE))
+            + ", ".join(f"{name} {self.lives[name].overlap:.2f}" for name in (self.ours, "popularity", self.one))
             + ".",
         ]
-        if rewards[ORACLE] <= rewards[self.zero]:
+        if rewards[self.one] <= rewards[self.zero]:
             lines.append(f"The oracle fails here: it earns no more than {self.zero}, so the score means nothing.")
         else:
-            beyond = [name for name in self.lives if name != ORACLE and rewards[name] > rewards[ORACLE]]
-            lines += [f"{name} scores above 1: that is the greedy oracle's failure, not a proof." for name in beyond]
+            beyond = [name for name in self.lives if name not in ORACLES and rewards[name] > rewards[self.one]]
+            lines += [f"{name} scores above 1: that is the oracles' failure, not a proof." for name in beyond]
         for name, life in self.lives.items():
             if not life.finished.all():
                 missing = int((~life.finished).sum())

@@ -60,7 +60,7 @@ class Said(NamedTuple):
     """What an instruction's tokens say. All [], intent 0 where they are padding."""
 
     intent: Array  # i32
-    kind: Array  # i32
+    target_kind: Array  # i32
     target: Array  # i32, EMPTY (-1) when there is none
     strength: Array  # f32
     cause: Array  # i32
@@ -88,7 +88,7 @@ def read_instruction(tokens: Array) -> Said:
     strength = (jnp.clip(level, 0, len(STRENGTHS) - 1) + 1).astype(jnp.float32) / len(STRENGTHS)
     return Said(
         intent=jnp.where(spoken, tokens[..., 0] - FIRST_INTENT, 0),
-        kind=jnp.where(spoken, tokens[..., 1] - FIRST_KIND, 0),
+        target_kind=jnp.where(spoken, tokens[..., 1] - FIRST_KIND, 0),
         target=jnp.where(spoken, _number(tokens[..., 2 : 2 + DIGITS]), -1),
         strength=jnp.where(spoken, strength, 0.0),
         cause=jnp.where(spoken, tokens[..., 3 + DIGITS] - FIRST_CAUSE, 0),

@@ -87,6 +87,14 @@ def trust_step(trust: Array, delight: Array, broken: Array, gain: Array, loss: A
     return trust + gain * delight * (1.0 - trust) - loss * broken * trust
 
 
+def let_down(enjoyed: Array, broken: Array, disappointment: Array, aspiration: Array) -> Array:
+    """Enjoyment as it is felt: less by what was promised and not kept, but never so bad that mood would leave [-1, 1].
+
+    Bell 1985, "Disappointment in decision making under uncertainty"; the prediction error of Rutledge et al. 2014.
+    """
+    return jnp.maximum(enjoyed - disappointment * broken, aspiration - 1.0)
+
+
 def mood_step(mood: Array, enjoyed: Array, aspiration: Array, rate: Array) -> Array:
     """Mood after an item: a leaky integrator of enjoyment above the aspiration level.
 
@@ -188,3 +196,71 @@ def multinomial_choice(attraction: Array, valid: Array, uniform: Array, outside:
     total = cumulative[-1] + jnp.exp(outside - top)
     slot = jnp.sum(cumulative <= uniform * total)
     return jnp.where(slot < attraction.shape[0], slot, -1).astype(jnp.int32)
+
+
+def wanted_now(matches: Array, focus: Array, craving: Array) -> Array:
+    """Matches of items with each interest, less `craving` for the interests that this session is not about.
+
+    One latent intent a session weighs the interests: Chang et al. 2023, "Latent user intent modeling for sequential
+    recommenders", with the intent as one of the user's own interests.
+
+    Args:
+      matches: f32[K, M]; focus: i32[], the session's interest; craving: f32[], in units of the matches.
+    """
+    other = jnp.arange(matches.shape[-1]) != focus
+    return matches - craving * other
+
+
+def staleness(age_hours: Array) -> Array:
+    """How much of its novelty an item has lost with age, log(1 + weeks): attention to the new decays slower and slower.
+
+    Wu & Huberman 2007, "Novelty and collective attention" (PNAS 104), whose stretched exponential is a logarithm to
+    first order. Ages are those at clock 0: a shelf without arrivals would otherwise go stale as a whole.
+    """
+    return jnp.log1p(jnp.maximum(age_hours, 0.0) / 168.0)
+
+
+def misfit(log_seconds: Array, ideal: Array) -> Array:
+    """Squared distance of an item's length from the length wanted now, both as logs: an ideal point (Coombs 1964, "A
+    Theory of Data"), which moves from session to session with the situation (Adomavicius & Tuzhilin 2011).
+    """
+    return (log_seconds - ideal) ** 2
+
+
+def voice_probability(trust: Array, patience: Array, spent: Array, asked: Array, params) -> Array:
+    """P(a user on the point of leaving says what it wants instead): voice rather than exit.
+
+    Hirschman 1970, "Exit, Voice, and Loyalty": the loyal speak before they go. Who has no time left goes without a word,
+    and who has asked in vain or too often stops asking.
+
+    Args: trust in [0, 1]; patience, log-odds of looking on; spent, share of the time budget; asked, recent requests.
+    """
+    return jax.nn.sigmoid(
+        params.voice_bias
+        + params.voice_trust * (trust - 0.5)
+        + params.voice_patience * patience
+        - params.voice_time * jnp.minimum(spent, 3.0)
+        - params.voice_tired * asked
+    )
+
+
+def answered(
+    mood: Array, trust: Array, boredom: Array, heard: Array, weight: Array, params
+) -> tuple[Array, Array, Array]:
+    """(mood, trust, boredom) of a user who sees how its request was answered.
+
+    Tax, Brown & Chandrashekaran 1998, "Customer evaluations of service complaint experiences": how a complaint is
+    handled moves trust and satisfaction, and a complaint ignored costs more than one heeded gains.
+
+    Args:
+      heard: f32[] in [0, 1], how far the slate honours the request. weight: f32[], at least 0: honour_gain, less where
+        the user has been asking all the time; 0 leaves everything as it is.
+    """
+    pleased, vexed = jnp.maximum(2.0 * heard - 1.0, 0.0) * weight, jnp.maximum(1.0 - 2.0 * heard, 0.0) * weight
+    up, down = jnp.minimum(params.honour_mood * pleased, 1.0), jnp.minimum(2.0 * params.honour_mood * vexed, 1.0)
+    gain, loss = jnp.minimum(params.honour_trust * pleased, 1.0), jnp.minimum(2.0 * params.honour_trust * vexed, 1.0)
+    return (
+        mood + up * (1.0 - mood) - down * (1.0 + mood),
+        trust + gain * (1.0 - trust) - loss * trust,
+        boredom * (1.0 - jnp.minimum(pleased, 1.0) * params.honour_boredom) + 2.0 * vexed,
+    )

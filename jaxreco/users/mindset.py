@@ -8,6 +8,7 @@ put in order. One user; batches come from `vmap`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -17,13 +18,20 @@ from jaxreco import base, rng
 from jaxreco.base import EMPTY, Catalog, Context, Event, Feedback, Instruction, SessionSummary, Trace
 from jaxreco.population import Population
 from jaxreco.ring import Ring
+from jaxreco.sparse import rarely
 from jaxreco.struct import Struct, param
+from jaxreco.talk.satisfies import Situation, follows, heard
 from jaxreco.users import mechanisms as law
+from jaxreco.users import reflection, voice
+from jaxreco.users.reflection import Hours, Mind, Slots
+from jaxreco.users.voice import Aim, Request
 
 Array = jax.Array
 
 DRAWS_PER_SLOT = 7  # click, watch, like, comment, share, look on, leave
+DRAWS_OF_REFLECTION = 16  # see `_reflect`; drawn only for those who reflect
 SESSIONS_REMEMBERED = 8
+WELCOME = 0.5  # inner product from which on an item counts as matching an interest
 SLOTS_UNROLLED = 5  # of the loop over a slate: 2.5 times the speed of one, half the compile time of all ten
 
 
@@ -31,6 +39,10 @@ class Traits(Struct):
     """What differs between users and does not change; a pool has leading axis `P`."""
 
     taste: Array  # f32[M, D], lasting interests, length at most 1 each
+    peers: Array  # f32[M, D], what the most similar users like, unit length
+    wishes: Array  # i32[M, 3], category, tag and item that name each interest best; EMPTY where there is none
+    freshness: Array  # f32[], utility lost per unit of staleness
+    rho: Array  # f32[] in [0, 1], introspection: probability that what is said of oneself is so
     novelty: Array  # f32[], utility of a nat of novelty; negative for the cautious
     patience: Array  # f32[], log-odds of looking at the next slot
     budget_minutes: Array  # f32[], median time budget of a session
@@ -45,8 +57,9 @@ class MindsetParams(Struct):
 
     population: Population
     clickbait: Array  # f32[I], at least 0: how much better an item looks than it is
+    near: Array  # f32[C, C], 1 where categories are related and not the same
     # utility of an item
-    base: Any = param(default=-2.5, doc="utility of an item that matches nothing", unit="logit")
+    base: Any = param(default=-1.6, doc="utility of an item that matches nothing", unit="logit")
     affinity: Any = param(
         default=5.0, low=0.0, doc="weight of affinity (max inner product of unit vectors)", unit="logit"
     )
@@ -67,6 +80,20 @@ class MindsetParams(Struct):
     fatigue: Any = param(
         default=0.5, low=0.0, doc="utility lost when the time budget is spent", unit="logit per budget"
     )
+    craving: Any = param(
+        default=0.3, low=0.0, doc="affinity lost by interests that the session is not about", unit="inner product"
+    )
+    staleness: Any = param(default=1.0, low=0.0, doc="scale of every user's wish for the new", unit="1")
+    length: Any = param(default=0.8, low=0.0, doc="utility lost by a wrong length", unit="logit per nat squared")
+    length_spread: Any = param(
+        default=0.5, low=0.0, doc="spread of the length wanted from session to session", unit="nat"
+    )
+    usual_seconds: Any = param(
+        default=30.0, low=1e-3, doc="length that the lengths wanted lie around; the catalog's own", unit="seconds"
+    )
+    usual_age: Any = param(
+        default=168.0, low=0.0, doc="age of items before any was seen; the catalog's own", unit="hours"
+    )
     # how the mindset moves
     satiation_hours: Any = param(default=8.0, low=1e-3, doc="recovery from satiation with a category", unit="hours")
     creator_hours: Any = param(default=12.0, low=1e-3, doc="recovery from satiation with a creator", unit="hours")
@@ -75,6 +102,9 @@ class MindsetParams(Struct):
         default=0.35, low=0.0, high=1.0, doc="enjoyment that leaves mood as it is", unit="share of duration"
     )
     mood_rate: Any = param(default=0.12, low=0.0, high=1.0, doc="speed of mood", unit="1/item")
+    disappointment: Any = param(
+        default=1.0, low=0.0, doc="enjoyment that a unit of broken promise takes away", unit="1"
+    )
     mood_hours: Any = param(default=6.0, low=1e-3, doc="relaxation of mood between sessions", unit="hours")
     trust_gain: Any = param(default=0.01, low=0.0, high=1.0, doc="trust gained by enjoyment above aspiration", unit="1")
     trust_loss: Any = param(default=0.05, low=0.0, high=1.0, doc="trust lost by a broken promise", unit="1")
@@ -118,6 +148,21 @@ class MindsetParams(Struct):
     recency: Any = param(
         default=0.6, low=0.0, high=1.0, doc="weight of a session relative to the one after it", unit="1"
     )
+    # speaking and being heard
+    voice_bias: Any = param(default=-0.7, doc="speaking instead of leaving, for a user of middling trust", unit="logit")
+    voice_trust: Any = param(default=2.0, low=0.0, doc="effect of trust on speaking", unit="logit")
+    voice_patience: Any = param(default=0.1, low=0.0, doc="effect of patience on speaking", unit="logit per log-odds")
+    voice_time: Any = param(
+        default=1.0, low=0.0, doc="effect of a spent time budget on speaking", unit="logit per budget"
+    )
+    voice_tired: Any = param(default=0.5, low=0.0, doc="effect of each recent request on speaking", unit="logit")
+    foresight: Any = param(default=0.5, doc="how far ahead disengagement is sensed at the end of a slate", unit="logit")
+    opening: Any = param(default=0.25, low=0.0, high=1.0, doc="share of sessions opened with a request", unit="1")
+    asked_hours: Any = param(default=4.0, low=1e-3, doc="fading of past requests", unit="hours")
+    honour_gain: Any = param(default=1.0, low=0.0, doc="scale of what being heard or ignored does", unit="1")
+    honour_mood: Any = param(default=0.1, low=0.0, high=1.0, doc="mood gained by being heard; twice lost", unit="1")
+    honour_trust: Any = param(default=0.02, low=0.0, high=1.0, doc="trust gained by being heard; twice lost", unit="1")
+    honour_boredom: Any = param(default=0.5, low=0.0, high=1.0, doc="boredom forgotten by being heard", unit="1")
 
 
 class MindsetState(Struct):
@@ -126,6 +171,8 @@ class MindsetState(Struct):
     row: Array  # i32[], the user's row in the pool
     clock: Array  # f32[], hours
     interests: Array  # f32[M, D]
+    focus: Array  # i32[], the interest that this session is about
+    ideal: Array  # f32[], log of the seconds that an item should have in this session
     satiation: Array  # f32[C], recent items of each category
     exposure: Array  # f32[C], items of each category over the last week or so
     mood: Array  # f32[] in [-1, 1]
@@ -136,6 +183,11 @@ class MindsetState(Struct):
     turns: Array  # f32[], slates seen in this session
     peak: Array  # f32[], best slate of this session, mean enjoyment
     end: Array  # f32[], last slate
+    asked: Array  # f32[], requests made lately
+    request: Request  # what the next slate is expected to answer
+    followed: Array  # bool[], the last slate did what it was asked to
+    seconds: Array  # f32[], mean duration of the last slate
+    age: Array  # f32[], hours, mean age of the last slate
     history: Ring  # of Event
     sessions: Ring  # of SessionSummary
 
@@ -160,6 +212,7 @@ class Walk(NamedTuple):
     trust: Array
     boredom: Array
     minutes: Array
+    spoke: Array  # f32[], 1 once the user has stopped to say what it wants
 
 
 class Deed(NamedTuple):
@@ -173,6 +226,8 @@ class Deed(NamedTuple):
     leave: Array
     watch: Array  # seconds
     enjoyed: Array  # watched fraction, 0 after a skip
+    utility: Array  # f32[], as felt
+    sated: Array  # f32[], utility that satiation with the category took
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,6 +240,7 @@ class Mindset:
       history_length: H, slots the user and the platform remember.
       choice: "cascade", slot by slot, or "mnl", one multinomial logit over slate and outside option.
       relaxed: let gradients through the sampled actions (straight-through); values do not change.
+      talks: the user speaks, and says why; without, it is the same user in silence.
     """
 
     n_categories: int
@@ -192,31 +248,51 @@ class Mindset:
     history_length: int = 50
     choice: Literal["cascade", "mnl"] = "cascade"
     relaxed: bool = False
+    talks: bool = True
 
     def init(self, key: Array, params: MindsetParams, catalog: Catalog) -> MindsetState:
         """A user drawn from the population, before the first slate. The key is consumed."""
         del catalog
-        pick, mood = rng.uniforms(key, 2)
+        pick, budget, focus, ideal = rng.uniforms(key, 4)
         row = params.population.pick(pick)
         traits = params.population.row(row)
-        zero = jnp.float32(0.0)
+        zero, none = jnp.float32(0.0), jnp.int32(0)
         return MindsetState(
             row=row,
             clock=zero,
             interests=lasting_taste(row, zero, params),
+            focus=_focus(focus, traits),
+            ideal=_ideal(ideal, params),
             satiation=jnp.zeros(self.n_categories),
             exposure=jnp.zeros(self.n_categories),
             mood=zero,
             trust=traits.trust,
             boredom=zero,
             minutes=zero,
-            budget=_budget(mood, traits, params),
+            budget=_budget(budget, traits, params),
             turns=zero,
             peak=zero,
             end=zero,
+            asked=zero,
+            request=Request(none, none, jnp.int32(EMPTY), zero, params.usual_seconds, params.usual_age),
+            followed=jnp.bool_(False),
+            seconds=params.usual_seconds,
+            age=params.usual_age,
             history=_empty_history(self.slate_size, self.history_length),
             sessions=Ring.empty(SESSIONS_REMEMBERED + 1, SessionSummary(zero, zero, zero, zero)),
         )
+
+    def opening(
+        self, key: Array, state: MindsetState, params: MindsetParams, catalog: Catalog, context: Context
+    ) -> tuple[MindsetState, Instruction]:
+        """What the user says as it opens a session: mostly nothing. The key is consumed."""
+        del context, catalog
+        if not self.talks:
+            return state, Instruction.silent()
+        draws = rng.uniforms(key, 5)
+        asks = (state.turns <= 0) & (draws[0] < params.opening)
+        said = rarely(asks, _greet, Instruction.silent(), draws[1:], state.row, state.focus, state.ideal, params)
+        return state.replace(request=Request.of(said, state.seconds, state.age)), said
 
     def review(
         self,
@@ -230,10 +306,18 @@ class Mindset:
         """The user walks through slate i32[K] (EMPTY slots are not there). The key is consumed."""
         del context
         traits = params.population.row(state.row)
-        appeal, matches = appeal_of(state, traits, slate, params, catalog)
-        appeal = appeal._replace(utility=appeal.utility - params.creator_satiation * _above(slate, catalog))
-        draws = rng.uniforms(key, DRAWS_PER_SLOT * self.slate_size + 1)
-        chosen = self._choose(draws[-1], state, appeal, params)
+        unanswered = Mind(state.mood, state.trust, state.boredom)
+        if self.talks:
+            state = self._answered(state, slate, params, catalog)
+        appeal, matches, familiar = appeal_of(state, traits, slate, params, catalog)
+        above = params.creator_satiation * _above(slate, catalog)
+        appeal = appeal._replace(utility=appeal.utility - above)
+        familiar = familiar.at[0].add(above)
+        walking = DRAWS_PER_SLOT * self.slate_size
+        draws = rng.uniforms(key, walking + 3)
+        of_slots, (chooses, speaks, senses) = draws[:walking], draws[walking:]
+        chosen = self._choose(chooses, state, appeal, params)
+        would_speak = (speaks < _voice(state, traits, params)).astype(jnp.float32) if self.talks else jnp.float32(0.0)
         walk = Walk(
             here=jnp.float32(1.0),
             left=jnp.float32(0.0),
@@ -242,16 +326,30 @@ class Mindset:
             trust=state.trust,
             boredom=state.boredom + ~jnp.any(appeal.valid),  # a slate without an item bores too
             minutes=state.minutes + params.load_seconds / 60.0,
+            spoke=jnp.float32(0.0),
         )
 
         def slot(walk: Walk, slot: tuple[Array, Array, Appeal]) -> tuple[Walk, Deed]:
-            return self._slot(walk, *slot, chosen, state, traits, params)
+            return self._slot(walk, *slot, would_speak, chosen, state, traits, params)
 
-        slots = (jnp.arange(self.slate_size), draws[:-1].reshape(self.slate_size, DRAWS_PER_SLOT), appeal)
-        walk, done = jax.lax.scan(slot, walk, slots, unroll=min(SLOTS_UNROLLED, self.slate_size))
+        each = (jnp.arange(self.slate_size), of_slots.reshape(self.slate_size, DRAWS_PER_SLOT), appeal)
+        walk, done = jax.lax.scan(slot, walk, each, unroll=min(SLOTS_UNROLLED, self.slate_size))
         feedback = _feedback(slate, done, walk, walk.minutes - state.minutes)
-        state = _after(state, walk, done, feedback, appeal.category, matches, params, catalog)
-        return state, feedback, Instruction.silent(), Trace.silent()
+        said, trace = Instruction.silent(), Trace.silent()
+        if self.talks:
+            ahead = params.replace(leave_bias=params.leave_bias + params.foresight)
+            hazard = law.leave_probability(walk.minutes, state.budget, walk.mood, walk.trust, walk.boredom, ahead)
+            foresees = (walk.left <= 0) & (senses < hazard) & (would_speak > 0)
+            says = (walk.spoke > 0) | foresees
+            slots = Slots(slate, done.examined, done.utility, appeal.lure, done.enjoyed, done.sated, appeal.seconds)
+            hours = Hours(state.minutes, state.budget)
+            mind = (Mind(state.mood, state.trust, state.boredom), unanswered)
+            told = (state.row, state.focus, state.ideal, state.request)
+            reflect = functools.partial(_reflect, start=walking + 3)
+            felt = (slots, matches, familiar, mind, hours)
+            said, trace = rarely(says, reflect, (said, trace), key, felt, told, traits.freshness, params, catalog)
+        state = _after(state, walk, done, feedback, said, appeal.category, matches, params, catalog)
+        return state, feedback, said, trace
 
     def revisit(
         self, key: Array, state: MindsetState, params: MindsetParams, context: Context
@@ -259,7 +357,7 @@ class Mindset:
         """The mind at the opening of the next session, and the gap f32[] in hours. The key is consumed."""
         del context
         size = state.interests.size
-        draws = rng.uniforms(key, size + 2)
+        draws = rng.uniforms(key, size + 4)
         traits = params.population.row(state.row)
         past = state.sessions
         satisfaction = law.remembered(
@@ -268,7 +366,7 @@ class Mindset:
         gap = law.gap_hours(draws[0], traits.habit_hours, params.return_shape, satisfaction, state.trust, params)
         clock = state.clock + gap
         # Uniform noise of variance 1: its sum over gaps is as good a random walk as a Gaussian one, and cheap.
-        noise = (draws[2:].reshape(state.interests.shape) - 0.5) * jnp.float32(12**0.5)
+        noise = _noise(draws[4:].reshape(state.interests.shape))
         taste = lasting_taste(state.row, clock, params)
         jumped = (state.clock < params.taste_shift_hours) & (clock >= params.taste_shift_hours)
         drifted = law.drift(state.interests, taste, gap, noise, params.drift_hours, params.drift_spread)
@@ -276,6 +374,8 @@ class Mindset:
         state = state.replace(
             clock=clock,
             interests=jnp.where(jumped, taste, drifted),
+            focus=_focus(draws[2], traits),
+            ideal=_ideal(draws[3], params),
             satiation=state.satiation * law.decay(gap, params.satiation_hours),
             exposure=state.exposure * law.decay(gap, params.exposure_hours),
             mood=state.mood * law.decay(gap, params.mood_hours),
@@ -286,8 +386,25 @@ class Mindset:
             turns=zero,
             peak=zero,
             end=zero,
+            asked=state.asked * law.decay(gap, params.asked_hours),
         )
         return state, gap
+
+    def situation(self, state: MindsetState, params: MindsetParams, catalog: Catalog) -> Situation:
+        """What the user's request is judged by."""
+        return _situation(state.row, state.exposure, state.request, params, catalog)
+
+    def _answered(self, state: MindsetState, slate: Array, params: MindsetParams, catalog: Catalog) -> MindsetState:
+        """The user sees at once whether the slate is what it asked for."""
+
+        asks = state.request.intent > 0
+        told = (state.row, state.exposure, state.request)
+        nothing = (jnp.float32(0.0), jnp.bool_(False))
+        share, followed = rarely(asks, _judge, nothing, slate, told, params, catalog)
+        # Answered again and again tires: it is no longer an event.
+        weight = params.honour_gain * asks / (1.0 + jnp.maximum(state.asked - 1.0, 0.0))
+        mood, trust, boredom = law.answered(state.mood, state.trust, state.boredom, share, weight, params)
+        return state.replace(mood=mood, trust=trust, boredom=boredom, followed=followed)
 
     def _choose(self, uniform: Array, state: MindsetState, appeal: Appeal, params: MindsetParams) -> Array | None:
         """The one slot a multinomial-logit user takes (-1 for none); None for the cascade."""
@@ -304,16 +421,18 @@ class Mindset:
         k: Array,
         uniform: Array,
         appeal: Appeal,
+        would_speak: Array,
         chosen: Array | None,
         state: MindsetState,
         traits: Traits,
         params: MindsetParams,
     ) -> tuple[Walk, Deed]:
-        """One slot: look, click or skip, watch, feel, and stay, look away or leave. uniform f32[7]."""
+        """One slot: look, click or skip, watch, feel, and stay, look away, speak or leave. uniform f32[7]."""
         examined = walk.here * appeal.valid
         onehot = (jnp.arange(self.n_categories) == appeal.category).astype(jnp.float32)
         tired = params.fatigue * jnp.minimum(walk.minutes / state.budget, 3.0)
-        utility = appeal.utility - params.satiation * jnp.sum(onehot * walk.satiation) - tired
+        sated = params.satiation * jnp.sum(onehot * walk.satiation)
+        utility = appeal.utility - sated - tired
         looks = utility + appeal.lure
         if chosen is None:
             drawn = law.click_probability(looks + params.click_trust * (walk.trust - 0.5))
@@ -331,9 +450,10 @@ class Mindset:
         watch = enjoyed * appeal.seconds
         glance = (examined - click) * jnp.minimum(params.glimpse_seconds, appeal.seconds)
 
-        felt = law.mood_step(walk.mood, enjoyed, params.aspiration, params.mood_rate)
         delight = jnp.maximum(enjoyed - params.aspiration, 0.0)
         broken = jnp.maximum(promised - kept, 0.0)
+        felt = law.let_down(enjoyed, click * broken, params.disappointment, params.aspiration)
+        felt = law.mood_step(walk.mood, felt, params.aspiration, params.mood_rate)
         surprised = law.trust_step(walk.trust, delight, broken, params.trust_gain, params.trust_loss)
         mood = jnp.where(examined > 0, felt, walk.mood)
         trust = jnp.where(click > 0, surprised, walk.trust)
@@ -351,16 +471,19 @@ class Mindset:
         else:  # a multinomial user sees the whole slate
             looks_on = jnp.float32(1.0)
             leave = jnp.where(last, walk.here, 0.0) * bored_off
+        speaks = leave * would_speak  # instead of leaving
+        leave = leave - speaks
         after = Walk(
-            here=walk.here * (1.0 - leave) * jnp.where(appeal.valid, looks_on, 1.0),
+            here=walk.here * (1.0 - leave - speaks) * jnp.where(appeal.valid, looks_on, 1.0),
             left=walk.left + leave,
             satiation=walk.satiation + tastes_of * onehot,
             mood=mood,
             trust=trust,
             boredom=boredom,
             minutes=minutes,
+            spoke=walk.spoke + speaks,
         )
-        return after, Deed(examined, click, like, comment, share, leave, watch, enjoyed)
+        return after, Deed(examined, click, like, comment, share, leave, watch, enjoyed, utility, sated)
 
     def _happens(self, uniform: Array, probability: Array) -> Array:
         """1 with the given probability, else 0; straight-through when `relaxed`."""
@@ -374,6 +497,52 @@ def lasting_taste(row: Array, clock: Array, params: MindsetParams) -> Array:
     population = params.population
     other = (row + population.size // 2) % population.size
     return population.traits.taste[jnp.where(clock >= params.taste_shift_hours, other, row)]
+
+
+def _focus(uniform: Array, traits: Traits) -> Array:
+    """i32[]: the interest of a session, each as likely as the others."""
+    interests = traits.taste.shape[0]
+    return jnp.minimum((uniform * interests).astype(jnp.int32), interests - 1)
+
+
+def _ideal(uniform: Array, params: MindsetParams) -> Array:
+    """f32[]: log of the seconds that items should have in a session."""
+    return jnp.log(params.usual_seconds) + params.length_spread * _noise(uniform)
+
+
+def _noise(uniform: Array) -> Array:
+    """Uniform noise of mean 0 and variance 1."""
+    return (uniform - 0.5) * jnp.float32(12**0.5)
+
+
+def _wish(row: Array, interest: Array, params: MindsetParams) -> Aim:
+    """What names an interest of a row of the pool."""
+    category, tag, item = params.population.traits.wishes[row, interest]
+    return Aim(category, tag, jnp.int32(EMPTY), item)
+
+
+def _anybodys(uniform: Array, params: MindsetParams) -> Aim:
+    """The wish of a row drawn evenly, whoever it is."""
+    population = params.population
+    rows, interests = population.traits.wishes.shape[:2]
+    at = jnp.minimum((uniform * rows * interests).astype(jnp.int32), rows * interests - 1)
+    return _wish(at // interests, at % interests, params)
+
+
+def _situation(row: Array, exposure: Array, request: Request, params: MindsetParams, catalog: Catalog) -> Situation:
+    return Situation(
+        catalog=catalog,
+        near=params.near,
+        share=exposure / jnp.maximum(jnp.sum(exposure), 1e-6),
+        seconds=request.seconds,
+        age=request.age,
+        peers=params.population.traits.peers[row],
+    )
+
+
+def _voice(state: MindsetState, traits: Traits, params: MindsetParams) -> Array:
+    """Probability of speaking instead of leaving, as the slate comes."""
+    return law.voice_probability(state.trust, traits.patience, state.minutes / state.budget, state.asked, params)
 
 
 def _empty_history(slate_size: int, history_length: int) -> Ring:
@@ -396,18 +565,23 @@ def liking(
     matches = jax.vmap(law.affinity, (None, 0))(state.interests, catalog.embedding[item])
     utility = (
         params.base
-        + params.affinity * jnp.max(matches, axis=-1)
+        + params.affinity * jnp.max(law.wanted_now(matches, state.focus, params.craving), axis=-1)
         + params.quality * catalog.quality[item]
         + params.popularity * jnp.log(catalog.popularity[item] * catalog.n_items + 1e-6)
         + params.novelty * traits.novelty * law.novelty(state.exposure, category)
+        - params.staleness * traits.freshness * law.staleness(catalog.age[item])
+        - params.length * law.misfit(jnp.log(catalog.duration[item]), state.ideal)
     )
     return utility, matches
 
 
 def appeal_of(
     state: MindsetState, traits: Traits, slate: Array, params: MindsetParams, catalog: Catalog
-) -> tuple[Appeal, Array]:
-    """What items hold for this user before the walk, and their inner products f32[K, M] with its interests.
+) -> tuple[Appeal, Array, Array]:
+    """What items hold for this user before the walk.
+
+    Also their inner products f32[K, M] with its interests, and what the same creator and the same item, seen before,
+    took from their utility, f32[2, K].
 
     Args:
       slate: i32[K], EMPTY slots allowed; each is judged on its own (what stands above it in the slate is the
@@ -416,9 +590,10 @@ def appeal_of(
     item = jnp.maximum(slate, 0)
     utility, matches = liking(state, traits, item, params, catalog)
     same_creator, same_item = _familiar(state, item, params, catalog)
-    utility = utility - params.creator_satiation * same_creator - params.repetition * same_item
+    familiar = jnp.stack([params.creator_satiation * same_creator, params.repetition * same_item])
+    utility = utility - familiar[0] - familiar[1]
     lure = traits.gullibility * params.clickbait[item]
-    return Appeal(slate >= 0, catalog.category[item], catalog.duration[item], utility, lure), matches
+    return Appeal(slate >= 0, catalog.category[item], catalog.duration[item], utility, lure), matches, familiar
 
 
 def expected_minutes(utility: Array, lure: Array, seconds: Array, trust: Array, params: MindsetParams) -> Array:
@@ -454,6 +629,62 @@ def _above(slate: Array, catalog: Catalog) -> Array:
     return jnp.sum(jnp.tril((creator[:, None] == creator) & (slate >= 0), -1), axis=-1)
 
 
+def _judge(
+    slate: Array, told: tuple[Array, Array, Request], params: MindsetParams, catalog: Catalog
+) -> tuple[Array, Array]:
+    """How far the slate honours the request f32[], and whether it follows it bool[]."""
+    row, exposure, request = told
+    situation = _situation(row, exposure, request, params, catalog)
+    return heard(request, slate, situation), follows(request, slate, situation)
+
+
+def _greet(uniform: Array, row: Array, focus: Array, ideal: Array, params: MindsetParams) -> Instruction:
+    """The request that a session opens with. uniform f32[4]."""
+    honest, which, other, longer = uniform
+    truly = honest < params.population.traits.rho[row]
+    wish = voice.choose(truly, _wish(row, focus, params), _anybodys(other, params))
+    wants_longer = jnp.where(truly, ideal > jnp.log(params.usual_seconds), longer < 0.5)
+    return voice.greeting(which, wish, wants_longer)
+
+
+def _reflect(
+    key: Array,
+    felt: tuple[Slots, Array, Array, tuple[Mind, Mind], Hours],
+    told: tuple[Array, Array, Array, Request],
+    freshness: Array,
+    params: MindsetParams,
+    catalog: Catalog,
+    *,
+    start: int,
+) -> tuple[Instruction, Trace]:
+    """What a user who reflects says, and why its mind has changed.
+
+    With probability 1 - rho it knows nothing of itself, and both are drawn without its state.
+    """
+    slots, matches, familiar, minds, hours = felt
+    row, focus, ideal, request = told
+    draws = rng.uniforms(key, DRAWS_OF_REFLECTION, start)
+    item = jnp.maximum(slots.item, 0)
+    best = jnp.max(matches, axis=-1)
+    seconds = jnp.log(slots.seconds)
+    lost = {
+        "sated": slots.sated,
+        "creator": familiar[0],
+        "seen": familiar[1],
+        "off_taste": params.affinity * jnp.maximum(WELCOME - best, 0.0),
+        "elsewhere": params.affinity * (best - jnp.max(law.wanted_now(matches, focus, params.craving), axis=-1)),
+        "stale": params.staleness * freshness * law.staleness(catalog.age[item]),
+        "long": params.length * law.misfit(seconds, ideal),
+    }
+    losses = jnp.stack([lost[name] for name in reflection.OF_SLOTS])
+    found = reflection.reasons(slots, losses, seconds > ideal, *minds, hours, params)
+    true = voice.complaint(found, draws[0], _wish(row, focus, params), request, catalog)
+    false = voice.misled(draws[1:5], _anybodys(draws[5], params), catalog)
+    truly = draws[6] < params.population.traits.rho[row]
+    why = voice.choose(truly, reflection.trace_of(found), reflection.misreported(draws[7:16], catalog.n_items))
+    return voice.choose(truly, true, false), why
+
+
 def _feedback(slate: Array, done: Deed, walk: Walk, minutes: Array) -> Feedback:
     bits = (
         (base.EXAMINED, done.examined),
@@ -474,12 +705,13 @@ def _after(
     walk: Walk,
     done: Deed,
     feedback: Feedback,
+    said: Instruction,
     category: Array,
     matches: Array,
     params: MindsetParams,
     catalog: Catalog,
 ) -> MindsetState:
-    """The mind after the slate: memory, interests, and time that has passed."""
+    """The mind after the slate: memory, interests, requests, and time that has passed."""
     hours = feedback.minutes / 60.0
     clock = state.clock + hours
     turns = state.turns + 1.0
@@ -493,6 +725,10 @@ def _after(
     interests = law.reinforce(state.interests, catalog.embedding[item], credit)
     jumped = (state.clock < params.taste_shift_hours) & (clock >= params.taste_shift_hours)
     interests = jnp.where(jumped, lasting_taste(state.row, clock, params), interests)
+    there = (feedback.slate >= 0).astype(jnp.float32)
+    shown = jnp.maximum(jnp.sum(there), 1.0)
+    seconds = jnp.where(jnp.any(there > 0), jnp.sum(catalog.duration[item] * there) / shown, state.seconds)
+    age = jnp.where(jnp.any(there > 0), jnp.sum(catalog.age[item] * there) / shown, state.age)
     seen = jnp.sum((category[:, None] == jnp.arange(state.exposure.shape[0])) * done.examined[:, None], axis=0)
     return state.replace(
         clock=clock,
@@ -506,6 +742,10 @@ def _after(
         turns=turns,
         peak=peak,
         end=mean,
+        asked=state.asked * law.decay(hours, params.asked_hours) + (said.intent > 0),
+        request=Request.of(said, seconds, age),
+        seconds=seconds,
+        age=age,
         history=state.history.push(Event(feedback.slate, feedback.actions, feedback.watch, clock)),
         sessions=state.sessions.push(summary, when=feedback.left),
     )

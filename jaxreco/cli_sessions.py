@@ -1,0 +1,95 @@
+"""`jaxreco sessions`: the life of one user of a run, as text that people can read."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from jaxreco import cli_train, files
+from jaxreco import run as runs
+from jaxreco.errors import JaxrecoError
+
+TURNS = 96  # of a life, watched at first; more where they do not hold the sessions asked for
+
+
+def add(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("sessions")(sessions_command)
+
+
+def sessions_command(
+    run: Annotated[pathlib.Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    user: Annotated[int, typer.Option(metavar="N", help="Number of the user; the first is 0.")] = 0,
+    sessions: Annotated[int, typer.Option(metavar="N", help="At most so many sessions.")] = 3,
+    out: Annotated[
+        pathlib.Path | None, typer.Option(metavar="FILE", help="Write the text there instead of showing it.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an output file that exists.")] = False,
+) -> None:
+    """Tell the life of one user with a trained agent: what it saw, did, felt and said."""
+    files.refuse_existing(force, out)
+    if not 0 <= user < 2**31:
+        raise JaxrecoError(f"user is {user}: give a whole number from 0 to {2**31 - 1}.")
+    if sessions < 1:
+        raise JaxrecoError(f"sessions is {sessions}: give at least 1.")
+    text = tell(*load(run, Console(stderr=True)), user, sessions)
+    if out is None:
+        print(text, end="")
+        return
+    with files.written_whole(out) as file:
+        file.write(text.encode("utf-8"))
+
+
+def load(folder: pathlib.Path, console: Console) -> tuple[cli_train.Job, Any]:
+    """A run's job and its trained agent, as its table shows it. Raises JaxrecoError where there is none.
+
+    The temperature is the table's; a run that was stopped before its table has it chosen anew.
+    """
+    import numpy as np
+
+    from jaxreco.learning import checkpoint
+
+    run = runs.load(folder)
+    job = cli_train.build(run.config)
+    learner, warnings = checkpoint.restore(run.checkpoint, job.begin(), job.meta())
+    for line in warnings:
+        console.print(f"warning: {line}", style="yellow", markup=False, highlight=False)
+    agent_params = learner.agent_params
+    if not hasattr(agent_params, "temperature"):
+        return job, agent_params
+    known = _temperature(run)
+    if known is not None:
+        return job, agent_params.replace(temperature=np.float32(known))
+    with console.status("choosing the temperature"):
+        return job, cli_train.choose_temperature(job, agent_params, job.config["seed"])[0]
+
+
+def _temperature(run: runs.Run) -> float | None:
+    """The temperature of the run's table; None where there is no table, or it does not say."""
+    try:
+        return float(json.loads((run.folder / "table.json").read_text(encoding="utf-8"))["temperature"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def tell(job: cli_train.Job, agent_params: Any, user: int, sessions: int) -> str:
+    """The text of the first sessions of one user: the life that sessions.txt tells too, where it is among its users."""
+    import jax
+    import numpy as np
+
+    from jaxreco.report import sessions as report
+
+    most = int(job.params.max_steps_in_episode)
+    turns, enough = min(TURNS, most), False
+    while not enough:
+        lives = report.watch_lives(job.key("sessions"), job.env, job.params, job.agent, agent_params, 1, turns, user)
+        lives = jax.tree.map(np.asarray, lives)
+        life = jax.tree.map(lambda x: x[:, 0], lives)
+        enough = len(report.spans(life)) >= sessions or report.ended(life) or turns >= most
+        turns = min(4 * turns, most)
+    title = f"User {user + 1} of {job.env.name} with {pathlib.Path(job.config['agent']).name}"
+    return report.write(lives, job.env, job.params, title, sessions, user)

@@ -1,0 +1,146 @@
+"""What an agent makes of what it hears: standing requests, and what each says for or against every item.
+
+A trace is read as further requests: who says that an item was too long would rather have shorter ones. Everything is
+made from observations, so it may differ from how the user judges. The parts are kept apart by what they cost: a policy
+that adds them up to a score for every item does so in every turn.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreco.base import EMPTY, Catalog, Observation
+from jaxreco.struct import Struct
+from jaxreco.talk.grammar import CAUSES, INTENT, INTENTS, KIND, REASONS, read_instruction, read_trace
+from jaxreco.talk.satisfies import fresher_by, longer_by
+
+Array = jax.Array
+
+REQUESTS = 1 + REASONS  # an instruction, and the reasons
+WORDS = len(INTENTS) + len(CAUSES)  # what a request may be: the intent of an instruction, or the cause of a reason
+LONG_AGO = 1_000_000  # turns
+
+# What a reason asks for, with the item that it names as the target.
+ASKS: dict[str, tuple[str, str]] = {
+    "sated": ("less", "category"),
+    "off_taste": ("less", "category"),
+    "elsewhere": ("less", "category"),
+    "stale": ("fresher", "none"),
+    "long": ("shorter", "none"),
+    "short": ("longer", "none"),
+    "delight": ("like", "item"),
+}
+_INTENT = np.array([INTENT[ASKS[cause][0]] if cause in ASKS else 0 for cause in CAUSES], np.int32)
+_KIND = np.array([KIND[ASKS[cause][1]] if cause in ASKS else 0 for cause in CAUSES], np.int32)
+
+
+class Requests(Struct):
+    """What stands asked. Leaves [REQUESTS], the instruction first, unless said otherwise."""
+
+    intent: Array  # i32, 0 nothing
+    target_kind: Array  # i32
+    target: Array  # i32
+    word: Array  # i32, below WORDS: what it came from
+    weight: Array  # f32, strength of the instruction, size of the reason in logits
+    age: Array  # i32[], turns since it was said
+    seconds: Array  # f32[], mean duration of the slate before
+    hours: Array  # f32[], mean age of the slate before
+
+    @classmethod
+    def none(cls) -> Requests:
+        """Nothing was ever asked."""
+        zeros = jnp.zeros(REQUESTS, jnp.int32)
+        one = jnp.float32(1.0)
+        return cls(zeros, zeros, zeros + EMPTY, zeros, jnp.zeros(REQUESTS), jnp.int32(LONG_AGO), one, one)
+
+
+def listen(before: Requests, obs: Observation, catalog: Catalog) -> Requests:
+    """What stands asked now: what was just said, or what was said before in this session, a turn older."""
+    spoken = jnp.any(obs.instruction > 0) | jnp.any(obs.trace > 0)
+    older = before.replace(age=jnp.minimum(before.age + 1, LONG_AGO))
+    older = older.replace(intent=jnp.where(obs.session_turn == 0, 0, older.intent))  # another session, other wishes
+    return jax.tree.map(lambda a, b: jnp.where(spoken, a, b), _heard(obs, catalog), older)
+
+
+def _heard(obs: Observation, catalog: Catalog) -> Requests:
+    said = read_instruction(obs.instruction)
+    cause, amount, item = read_trace(obs.trace)
+    shown = jnp.maximum(item, 0)
+    kind = jnp.asarray(_KIND)[cause]
+    target = jnp.where(kind == KIND["category"], catalog.category[shown], jnp.where(kind == KIND["item"], shown, EMPTY))
+    asks = jnp.where((kind > 0) & (item < 0), 0, jnp.asarray(_INTENT)[cause])
+    there = (obs.slate >= 0).astype(jnp.float32)
+    shown_items, number = jnp.maximum(obs.slate, 0), jnp.sum(there)
+
+    def mean(column: Array) -> Array:
+        usual = jnp.mean(column)  # nothing was shown yet
+        return jnp.where(number > 0, jnp.sum(column[shown_items] * there) / jnp.maximum(number, 1.0), usual)
+
+    return Requests(
+        intent=jnp.append(said.intent, asks).astype(jnp.int32),
+        target_kind=jnp.append(said.target_kind, kind).astype(jnp.int32),
+        target=jnp.append(said.target, target).astype(jnp.int32),
+        word=jnp.append(said.intent, len(INTENTS) + cause).astype(jnp.int32),
+        weight=jnp.append(said.strength, jnp.abs(amount)),
+        age=jnp.int32(0),
+        seconds=mean(catalog.duration),
+        hours=mean(catalog.age),
+    )
+
+
+def by_category(asked: Requests, share: Array, near: Array) -> Array:
+    """f32[REQUESTS, C]: what each request says for (or against) every category; 0 where it is not about categories.
+
+    Args:
+      share: f32[C], of each category in what was seen lately. near: f32[C, C], see `satisfies.near_categories`.
+    """
+    n_categories = share.shape[0]
+    aimed = (asked.target[:, None] == jnp.arange(n_categories)) & (asked.target_kind == KIND["category"])[:, None]
+    wants = (asked.intent == INTENT["more"]).astype(jnp.float32)
+    refuses = ((asked.intent == INTENT["less"]) | (asked.intent == INTENT["never"])).astype(jnp.float32)
+    found = aimed * (wants - refuses)[:, None]
+    found += (asked.intent == INTENT["related"])[:, None] * (aimed @ near)
+    return found + (asked.intent == INTENT["surprise"])[:, None] * jnp.clip(1.0 - n_categories * share, 0.0, 1.0)
+
+
+def by_target(asked: Requests, catalog: Catalog) -> Array:
+    """f32[I]: 1 (or -1) for the items of the tag or creator, or the item, that the instruction wants more (or less) of."""
+    intent, kind, target = asked.intent[0], asked.target_kind[0], asked.target[0]
+    sign = jnp.where(intent == INTENT["more"], 1.0, 0.0)
+    sign = jnp.where((intent == INTENT["less"]) | (intent == INTENT["never"]), -1.0, sign)
+    match = (kind == KIND["creator"]) & (catalog.creator == target)
+    match |= (kind == KIND["tag"]) & jnp.any(catalog.tags == target, axis=-1)
+    match |= (kind == KIND["item"]) & (jnp.arange(catalog.n_items) == target)
+    return sign * match
+
+
+def by_length_and_age(weight: Array, asked: Requests, catalog: Catalog) -> Array:
+    """f32[I]: how far items are shorter, longer and fresher than the slate before, times the weights f32[REQUESTS]."""
+    want = {name: jnp.sum(weight * (asked.intent == INTENT[name])) for name in ("shorter", "longer", "fresher")}
+    longer, fresher = longer_by(catalog.duration, asked.seconds), fresher_by(catalog.age, asked.hours)
+    return (
+        want["longer"] * jnp.maximum(longer, 0.0)
+        - want["shorter"] * jnp.minimum(longer, 0.0)
+        + want["fresher"] * fresher
+    )
+
+
+def category_share(obs: Observation, catalog: Catalog, n_categories: int) -> Array:
+    """f32[C]: the share of each category in the visible history."""
+    there = (obs.history.item >= 0).astype(jnp.float32)
+    category = catalog.category[jnp.maximum(obs.history.item, 0)]
+    counts = jnp.sum((category[:, None] == jnp.arange(n_categories)) * there[:, None], axis=0)
+    return counts / jnp.maximum(jnp.sum(there), 1.0)
+
+
+def watched(obs: Observation, catalog: Catalog) -> Array:
+    """f32[1, D]: the mean direction of what was watched in the visible history, of unit length or 0.
+
+    The nearest that an agent comes to what people like this user watch.
+    """
+    item = jnp.maximum(obs.history.item, 0)
+    weight = (obs.history.item >= 0) * obs.history.watch / catalog.duration[item]
+    total = jnp.sum(weight[:, None] * catalog.embedding[item], axis=0)
+    return (total / jnp.maximum(jnp.linalg.norm(total), 1e-6))[None]
