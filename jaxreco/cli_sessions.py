@@ -25,6 +25,10 @@ def sessions_command(
     run: Annotated[pathlib.Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
     user: Annotated[int, typer.Option(metavar="N", help="Number of the user; the first is 0.")] = 0,
     sessions: Annotated[int, typer.Option(metavar="N", help="At most so many sessions.")] = 3,
+    say: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Put a person's words in the user's mouth: 'less music'.")
+    ] = None,
+    at: Annotated[int, typer.Option(metavar="TURN", help="Before which turn of the life; the first is 1.")] = 1,
     out: Annotated[
         pathlib.Path | None, typer.Option(metavar="FILE", help="Write the text there instead of showing it.")
     ] = None,
@@ -36,7 +40,10 @@ def sessions_command(
         raise JaxrecoError(f"user is {user}: give a whole number from 0 to {2**31 - 1}.")
     if sessions < 1:
         raise JaxrecoError(f"sessions is {sessions}: give at least 1.")
-    text = tell(*load(run, Console(stderr=True)), user, sessions)
+    if at < 1:
+        raise JaxrecoError(f"at is {at}: the first turn is 1.")
+    job, agent_params = load(run, Console(stderr=True))
+    text = tell(job, agent_params, user, sessions, _words(say, job), at - 1)
     if out is None:
         print(text, end="")
         return
@@ -76,8 +83,25 @@ def _temperature(run: runs.Run) -> float | None:
         return None
 
 
-def tell(job: cli_train.Job, agent_params: Any, user: int, sessions: int) -> str:
-    """The text of the first sessions of one user: the life that sessions.txt tells too, where it is among its users."""
+def _words(text: str | None, job: cli_train.Job) -> Any:
+    """The instruction that a person's text is, or None without a text. Raises ValueError for more than one request."""
+    from jaxreco.talk import parser
+
+    if text is None:
+        return None
+    if job.env.names is None:
+        raise JaxrecoError(f"The items of {job.env.name} have no names: nothing can be said about them.")
+    heard = parser.understand(text, job.env.names, job.params.catalog)
+    if len(heard) > 1:
+        raise JaxrecoError(f"That is {len(heard)} requests, and a user makes one at a time: say one of them.")
+    return heard[0].instruction
+
+
+def tell(job: cli_train.Job, agent_params: Any, user: int, sessions: int, words: Any = None, at: int = 0) -> str:
+    """The text of the first sessions of one user: the life that sessions.txt tells too, where it is among its users.
+
+    With `words` (an Instruction) it is the same life in which a person has said them before turn `at`.
+    """
     import jax
     import numpy as np
 
@@ -86,7 +110,9 @@ def tell(job: cli_train.Job, agent_params: Any, user: int, sessions: int) -> str
     most = int(job.params.max_steps_in_episode)
     turns, enough = min(TURNS, most), False
     while not enough:
-        lives = report.watch_lives(job.key("sessions"), job.env, job.params, job.agent, agent_params, 1, turns, user)
+        lives = report.watch_lives(
+            job.key("sessions"), job.env, job.params, job.agent, agent_params, 1, turns, user, words, at
+        )
         lives = jax.tree.map(np.asarray, lives)
         life = jax.tree.map(lambda x: x[:, 0], lives)
         enough = len(report.spans(life)) >= sessions or report.ended(life) or turns >= most

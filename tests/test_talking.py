@@ -13,6 +13,7 @@ from conftest import SMALL
 import jaxreco
 from jaxreco.base import EMPTY, Instruction, Trace
 from jaxreco.population import override
+from jaxreco.report.sessions import watch_lives
 from jaxreco.rollout import rollout
 from jaxreco.sparse import CHUNK, rarely
 from jaxreco.talk.grammar import CAUSE, CAUSES, INTENT, INTENTS, KIND, read_instruction, read_trace
@@ -260,3 +261,17 @@ def test_rarely_under_two_vmaps_and_a_scan() -> None:
         c = np.where(c % 2 < 1, c + 3.0, c + 1.0)
         expected.append(c)
     np.testing.assert_array_equal(both, np.moveaxis(np.array(expected), 0, -1))
+
+
+def test_words_in_a_life_change_it_from_there_on(talks: Any) -> None:
+    env, params = talks
+    agent, agent_params = jaxreco.make_agent("obedient", jax.random.key(0), env, params)
+    says = Instruction.of(
+        jnp.int32(INTENT["never"]), jnp.int32(KIND["item"]), jnp.int32(7), jnp.float32(1.0), jnp.int32(0)
+    )
+    common = (jax.random.key(4), env, params, agent, agent_params, 4, 8)
+    plain, told = watch_lives(*common), watch_lives(*common, 0, says, 3)
+    np.testing.assert_array_equal(plain.slate[:3], told.slate[:3])
+    np.testing.assert_array_equal(told.heard.tokens[3], np.tile(says.tokens, (4, 1)))
+    assert (told.slate[3] != 7).all()
+    assert (np.asarray(told.followed[3]) == 1.0).all()

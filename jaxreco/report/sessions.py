@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreco.base import CLICK, COMMENT, EXAMINED, LEAVE, LIKE, SHARE, Catalog, Context, EnvState, Instruction, Trace
-from jaxreco.ring import restart
+from jaxreco.env import instruct
+from jaxreco.ring import merge, restart
 from jaxreco.struct import Struct
 from jaxreco.talk.satisfies import HALF, satisfies
 
@@ -58,6 +59,8 @@ def watch_lives(
     users: int = 3,
     turns: int = 96,
     first: Array | int = 0,
+    words: Instruction | None = None,
+    at: Array | int = 0,
 ) -> Moment:
     """The first turns of some users' lives with an agent. Leaves [T, B, ...].
 
@@ -67,6 +70,7 @@ def watch_lives(
     Args:
       key: not consumed: each user's key is folded out of it.
       users, turns: B and T. first: the number of the first user.
+      words: what a person says in a user's place before the turn `at` (the first is 0); None leaves users to themselves.
     """
 
     own = jax.vmap(lambda user: jax.random.split(jax.random.fold_in(key, user)))(first + jnp.arange(users))
@@ -74,6 +78,9 @@ def watch_lives(
 
     def turn(carry: Any, t: Array) -> tuple[Any, Moment]:
         keys = jax.vmap(lambda keys: jax.random.fold_in(keys[1], t))(own)
+        if words is not None:
+            said = jax.vmap(instruct, (0, None))(carry[0], words)
+            carry = (merge(t == at, said, carry[0]), carry[1])
         return jax.vmap(functools.partial(_turn, env, params, agent, agent_params))(carry, keys)
 
     return jax.lax.scan(turn, start, jnp.arange(turns))[1]
