@@ -89,6 +89,7 @@ def train_command(
     choice: Annotated[str, typer.Option(help="The users' choice model, cascade or mnl.")] = "cascade",
     blind: Annotated[bool, typer.Option("--blind", help="The agent hears neither instructions nor reasons.")] = False,
     eval_users: Annotated[int, typer.Option(help="Users of the table at the end.")] = 1024,
+    plan: Annotated[bool, typer.Option("--plan", help="The planning oracle too in the table: many minutes.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the table at the end.")] = False,
 ) -> None:
     """Train an agent, then set it beside others over the same users."""
@@ -103,7 +104,7 @@ def train_command(
         "seed": seed,
         "set": set_ or [],
     }
-    asked |= {"world": world or [], "choice": choice, "eval_users": eval_users, "blind": blind}
+    asked |= {"world": world or [], "choice": choice, "eval_users": eval_users, "blind": blind, "plan": plan}
     asked["train"] = {"users": users, "turns": turns, "updates": updates}
     began = time.perf_counter()
     console = Console(quiet=quiet)
@@ -123,6 +124,7 @@ def train_command(
 def evaluate_command(
     run: Annotated[pathlib.Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
     users: Annotated[int, typer.Option(help="Users of the table.")] = 1024,
+    plan: Annotated[bool, typer.Option("--plan", help="The planning oracle too: many minutes.")] = False,
     seed: Annotated[
         int | None, typer.Option(help="Seed of the users.  [default: the run's]", show_default=False)
     ] = None,
@@ -141,7 +143,7 @@ def evaluate_command(
         raise JaxrecoError(f"seed is {seed}: give a whole number from 0 to {2**32 - 1}.")
     console = Console(quiet=quiet)
     found = runs.load(run)
-    job = build(found.config)
+    job = build({**found.config, "plan": plan})
     learner, warnings = checkpoint.restore(found.checkpoint, job.begin(), job.meta())
     _warn(warnings, console)
     seed = job.config["seed"] if seed is None else seed
@@ -387,7 +389,8 @@ def _compare(
         task = bar.add_task("temperature", total=100, words="")
         progress = functools.partial(_move, bar, task)
         agent_params, temperature = choose_temperature(job, agent_params, seed, progress)
-        for name in (*BASELINES, ours, *ORACLES):
+        oracles = ORACLES if job.config.get("plan") else ORACLES[:1]
+        for name in (*BASELINES, ours, *oracles):
             task = bar.add_task(name, total=100, words="")
             agent, its_params = job.agent, agent_params
             if name != ours:

@@ -140,7 +140,7 @@ class Standing:
             "Means over users, ± half the 95 % interval (bootstrap). 'ahead': the paired difference's interval excludes 0.",
             "This is one seed: the intervals are over users, and training with another seed may end elsewhere.",
             f"Score: 0 is {self.zero} ({rewards[self.zero]:,.1f}), the best of {', '.join(ZERO)}; "
-            f"1 is {self.one} ({rewards[self.one]:,.1f}), the better oracle. static and the oracles read the simulator's mind.",
+            f"1 is {self.one} ({rewards[self.one]:,.1f}), the better of the oracles run. static and the oracles read the simulator's mind.",
             "followed: share of the instructions that the next slate did what it was asked to, mean over users who spoke.",
             "Share of a slate that two users have in common: "
             + ", ".join(f"{name} {self.lives[name].overlap:.2f}" for name in (self.ours, "popularity", self.one))
