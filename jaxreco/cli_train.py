@@ -88,7 +88,7 @@ def train_command(
     ] = None,
     choice: Annotated[str, typer.Option(help="The users' choice model, cascade or mnl.")] = "cascade",
     blind: Annotated[bool, typer.Option("--blind", help="The agent hears neither instructions nor reasons.")] = False,
-    eval_users: Annotated[int, typer.Option(help="Users of the table at the end.")] = 1024,
+    eval_users: Annotated[int, typer.Option(help="Users of the table at the end.")] = 512,
     plan: Annotated[bool, typer.Option("--plan", help="The planning oracle too in the table: many minutes.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the table at the end.")] = False,
 ) -> None:

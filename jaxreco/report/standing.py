@@ -24,7 +24,7 @@ COLUMNS = {
     "sessions_30d": "sessions\nin {days} d",
     "gap_hours": "hours\nbetween",
     "churn": "share\nlost",
-    "followed": "follow-\ned",
+    "followed": "share\nfollowed",
     "reward": "reward",
     "score": "score",
 }
@@ -110,12 +110,14 @@ class Standing:
     def _table(self, compact: bool = False) -> Table:
         table = _empty("agent", gap=1 if compact else 2)
         days = f"{self.made['horizon_hours'] / 24:g}"
-        for heading in COLUMNS.values():
+        # On a narrow terminal one column gives way: gaps follow from sessions, and the JSON has them.
+        columns = {name: heading for name, heading in COLUMNS.items() if not (compact and name == "gap_hours")}
+        for heading in columns.values():
             table.add_column(heading.format(days=days), justify="right", no_wrap=True)
         for agent in self.lives:
             row = self.estimates(agent)
             style = "bold" if agent == self.ours else None
-            cells = (words(row[metric]) for metric in COLUMNS)
+            cells = (words(row[metric]) for metric in columns)
             table.add_row(agent, *(_short(cell) if compact else cell for cell in cells), style=style)
         return table
 
