@@ -144,8 +144,6 @@ def run(
         notes.append("One seed: training with another may end elsewhere.")
     protocol = f"{env}, {setting.users:,} users, {setting.seeds} seed(s), {train.updates} updates of {train.users} users x {train.turns} turns"
     mode = "quick" if quick else "full"
-    for row in rows:
-        row = dataclasses.replace(row, mode=mode)
     return Report(
         benchmark="instructions", protocol=protocol, mode=mode, wall_s=time.perf_counter() - began,
         rows=[dataclasses.replace(row, mode=mode, world=env) for row in rows], notes=notes, tables=tables,
