@@ -29,7 +29,7 @@ from jaxreco.nn.transformer import Block
 from jaxreco.sparse import rarely
 from jaxreco.struct import Struct
 from jaxreco.talk import reading
-from jaxreco.talk.grammar import INTENT, INTENTS, KIND, Said
+from jaxreco.talk.grammar import CAUSES, INTENT, INTENTS, KIND, Said
 from jaxreco.talk.reading import Requests
 from jaxreco.talk.satisfies import near_categories, of_target
 
@@ -40,9 +40,13 @@ ITEM_FEATURES = 3
 OUTCOMES = 3  # what the regression predicts of a slot: watch time, watched fraction, click
 USUAL_SHARE = 0.6  # of an item's mean length: the unit of watch time, so that films and clips look alike
 RECENT_HOURS = 8.0
-HEED = (1.0, 0.8, 0.6, 0.4)  # to begin with, of requests that are 0, 1, 2 and more turns old
+HEED = (1.0, 0.5, 0.3, 0.2)  # to begin with, of requests that are 0, 1, 2 and more turns old
 OF_A_REASON = 0.3  # to begin with, of a reason relative to an instruction
-PEERS = 3.0  # weight of the belief in items that "people like me" watch
+PEERS = 1.0  # weight of the belief in items that "people like me" watch
+# What is said of lasting tastes, in slots that it is worth: watched to the end, or skipped where negative. What somebody
+# asks to see less of it has mostly seen too much of: that is no matter of taste.
+TELLS = {"more": 24.0, "like": 24.0, "delight": 8.0, "elsewhere": 16.0, "off_taste": -16.0}
+_TELLS = np.array([TELLS.get(word, 0.0) for word in (*INTENTS, *CAUSES)], np.float32)
 SHARPNESS = 4.0  # of the radial basis functions: half height at an inner product of 0.83
 
 
@@ -332,7 +336,8 @@ def named(weight: Array, percept: Percept, items: Array) -> Array:
     """
     asked, linear = percept.asked, items.shape[1]
     like = weight * (asked.intent == INTENT["like"])
-    more = weight * (asked.intent == INTENT["more"]) * (asked.target_kind == KIND["item"])
+    item = weight * (asked.target_kind == KIND["item"])
+    more = item * ((asked.intent == INTENT["more"]) * 1.0 - (asked.intent == INTENT["less"]))
     peers = jnp.sum(weight * (asked.intent == INTENT["peers"]))
     return (like + more) @ items[jnp.maximum(asked.target, 0)] + PEERS * peers * percept.belief[1, :linear]
 
@@ -388,30 +393,31 @@ def learn_tastes(tastes: Tastes, obs: Observation, catalog: Catalog, items: Arra
 
 
 def believe(tastes: Tastes, asked: Requests, catalog: Catalog, items: Array) -> Tastes:
-    """An instruction that names what the user wants more or less of is worth a slot: one more row of the regression.
-
-    Its regressors are the mean of what was named; the outcome is an item enjoyed to the end, or one skipped.
-    """
-    intent = asked.intent[0]
-    wanted = (intent == INTENT["more"]) | (intent == INTENT["like"])
-    unwanted = (intent == INTENT["less"]) | (intent == INTENT["never"])
-    named = (asked.age == 0) & (wanted | unwanted)
+    """What was just said of lasting tastes is worth some slots each: more rows of the regression (see TELLS)."""
+    told = jnp.asarray(_TELLS)[asked.word] * (asked.intent > 0) * (asked.age == 0)
     nothing = (tastes.covariance, tastes.evidence)
     change = rarely(
-        named, _told, jax.tree.map(jnp.zeros_like, nothing), asked, wanted, tastes.covariance, catalog, items
+        jnp.any(told != 0), _told, jax.tree.map(jnp.zeros_like, nothing), asked, told, tastes.covariance, catalog, items
     )
     return tastes.replace(covariance=tastes.covariance + change[0], evidence=tastes.evidence + change[1])
 
 
-def _told(asked: Requests, wanted: Array, covariance: Array, catalog: Catalog, items: Array) -> tuple[Array, Array]:
-    """What one row adds to the covariance and the evidence."""
+def _told(asked: Requests, told: Array, covariance: Array, catalog: Catalog, items: Array) -> tuple[Array, Array]:
+    """What the rows add to the covariance and the evidence. told f32[REQUESTS], slots, negative for what is unwanted.
+
+    The regressors are the mean of what was named; the outcome is an item enjoyed to the end, or one skipped.
+    """
     target = Said(jnp.int32(INTENT["more"]), asked.target_kind[0], asked.target[0], jnp.float32(1.0), jnp.int32(0))
     member = of_target(target, jnp.arange(catalog.n_items), catalog)
-    x = jnp.concatenate([member @ items / jnp.maximum(jnp.sum(member), 1e-6), jnp.array([1.0, 0.0])])
-    x = x * jnp.sqrt(asked.weight[0])
-    cx = covariance @ x
-    gained = jnp.where(wanted, jnp.sqrt(asked.weight[0]), 0.0) * x
-    return -jnp.outer(cx, cx) / (1.0 + x @ cx), jnp.broadcast_to(gained, (OUTCOMES, x.shape[0]))
+    mean = member @ items / jnp.maximum(jnp.sum(member), 1e-6)
+    rows = items[jnp.maximum(asked.target, 0)].at[0].set(mean)
+    rows = jnp.concatenate([rows, jnp.ones((rows.shape[0], 1)), jnp.zeros((rows.shape[0], 1))], axis=-1)
+    after = covariance
+    for row, weight in zip(rows, jnp.abs(told), strict=True):
+        cx = after @ row
+        after = after - weight * jnp.outer(cx, cx) / (1.0 + weight * row @ cx)
+    gained = jnp.maximum(told, 0.0) @ rows
+    return after - covariance, jnp.broadcast_to(gained, (OUTCOMES, gained.shape[0]))
 
 
 def make(width: int = 64, layers: int = 2, heads: int = 4, window: int = 32, obey: float = 4.0) -> PPO:

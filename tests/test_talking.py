@@ -17,7 +17,9 @@ from jaxreco.report.sessions import watch_lives
 from jaxreco.rollout import rollout
 from jaxreco.sparse import CHUNK, rarely
 from jaxreco.talk.grammar import CAUSE, CAUSES, INTENT, INTENTS, KIND, read_instruction, read_trace
+from jaxreco.users import mechanisms as law
 from jaxreco.users import voice
+from jaxreco.users.reflection import Mind, gone_through
 
 Array = jax.Array
 
@@ -275,3 +277,18 @@ def test_words_in_a_life_change_it_from_there_on(talks: Any) -> None:
     np.testing.assert_array_equal(told.heard.tokens[3], np.tile(says.tokens, (4, 1)))
     assert (told.slate[3] != 7).all()
     assert (np.asarray(told.followed[3]) == env.slate_size).all()  # every slot keeps what was asked
+
+
+def test_a_slate_gone_through_at_once_is_one_gone_through_slot_by_slot() -> None:
+    params = jaxreco.make("Feed-v0", slate_size=6)[1].user
+    draw = np.random.default_rng(0).random
+    click, felt = jnp.asarray(draw((3, 6)), jnp.float32), jnp.asarray(draw((3, 6)), jnp.float32)
+    examined = jnp.asarray([1.0, 0.0, 1.0, 1.0, 1.0, 0.0])
+    mind = Mind(jnp.asarray(draw(3) - 0.5), jnp.zeros(3), jnp.asarray(4.0 * draw(3)))
+    mood, boredom = mind.mood, mind.boredom
+    for k in np.flatnonzero(examined):
+        mood = law.mood_step(mood, felt[:, k], params.aspiration, params.mood_rate)
+        boredom = (1.0 - click[:, k]) * (boredom + 1.0)
+    got = gone_through(click, felt, examined, mind, params)
+    np.testing.assert_allclose(got[0], mood, atol=1e-6)
+    np.testing.assert_allclose(got[1], boredom, rtol=1e-5)

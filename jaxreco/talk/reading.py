@@ -25,8 +25,8 @@ LONG_AGO = 1_000_000  # turns
 # What a reason asks for, with the item that it names as the target.
 ASKS: dict[str, tuple[str, str]] = {
     "sated": ("less", "category"),
-    "off_taste": ("less", "category"),
-    "elsewhere": ("less", "category"),
+    "off_taste": ("less", "item"),
+    "elsewhere": ("less", "item"),
     "stale": ("fresher", "none"),
     "long": ("shorter", "none"),
     "short": ("longer", "none"),

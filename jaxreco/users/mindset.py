@@ -157,7 +157,7 @@ class MindsetParams(Struct):
     )
     voice_tired: Any = param(default=0.5, low=0.0, doc="effect of each recent request on speaking", unit="logit")
     foresight: Any = param(default=0.5, doc="how far ahead disengagement is sensed at the end of a slate", unit="logit")
-    opening: Any = param(default=0.25, low=0.0, high=1.0, doc="share of sessions opened with a request", unit="1")
+    opening: Any = param(default=0.35, low=0.0, high=1.0, doc="share of sessions opened with a request", unit="1")
     asked_hours: Any = param(default=4.0, low=1e-3, doc="fading of past requests", unit="hours")
     honour_gain: Any = param(default=1.0, low=0.0, doc="scale of what being heard or ignored does", unit="1")
     honour_mood: Any = param(default=0.1, low=0.0, high=1.0, doc="mood gained by being heard; twice lost", unit="1")
