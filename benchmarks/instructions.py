@@ -233,8 +233,10 @@ def _draw(path: pathlib.Path, bars: dict[str, dict[str, Estimate]], setting: Set
         axes.bar(x, [e.value for e in found], width, yerr=error, capsize=2, label=variant)
     axes.set_xticks(range(len(bars)), list(bars))
     axes.set_ylabel("minutes in 30 days")
-    axes.set_title(f"What words are worth in {setting.env_id} ({setting.seeds} seed(s), 95 %)", fontsize=10)
-    axes.legend(frameon=False, fontsize=8, ncols=len(variants), loc="lower center")
+    seeds = "one seed" if setting.seeds == 1 else f"{setting.seeds} seeds"
+    axes.set_title(f"What words are worth in {setting.env_id} ({seeds}, 95 %)", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(frameon=False, fontsize=8, ncols=len(variants), loc="outside lower center")
     figure.savefig(path, dpi=144)
 
 
