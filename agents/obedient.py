@@ -16,7 +16,7 @@ from jaxreco.agents.popularity import without_seen
 from jaxreco.base import Catalog, Observation
 from jaxreco.struct import Struct
 from jaxreco.talk.reading import Requests, category_share, listen, watched
-from jaxreco.talk.satisfies import HALF, Situation, near_categories, satisfies
+from jaxreco.talk.satisfies import HALF, Situation, near_categories, satisfies, tag_categories
 
 Array = jax.Array
 
@@ -27,6 +27,7 @@ class Params(Struct):
     """What is known of the catalog."""
 
     near: Array  # f32[C, C], related categories
+    tag_category: Array  # i32[N], see `tag_categories`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +37,12 @@ class Obedient:
     privileged: ClassVar[bool] = False
 
     def init(self, key: Array, env: Any, catalog: Catalog) -> Params:
-        """Which categories are related. The key is not needed."""
+        """Which categories are related, and which tags are theirs. The key is not needed."""
         category = np.asarray(catalog.category)
         near = near_categories(np.asarray(catalog.embedding), category, int(category.max()) + 1)
-        return Params(near=jnp.asarray(near))
+        return Params(
+            near=jnp.asarray(near), tag_category=jnp.asarray(tag_categories(np.asarray(catalog.tags), category))
+        )
 
     def reset(self, agent_params: Params) -> Requests:
         """Nothing was asked yet."""
@@ -53,6 +56,7 @@ class Obedient:
         situation = Situation(
             catalog=catalog,
             near=agent_params.near,
+            tag_category=agent_params.tag_category,
             share=category_share(obs, catalog, agent_params.near.shape[0]),
             seconds=asked.seconds,
             age=asked.hours,

@@ -40,7 +40,7 @@ ITEM_FEATURES = 3
 OUTCOMES = 3  # what the regression predicts of a slot: watch time, watched fraction, click
 USUAL_SHARE = 0.6  # of an item's mean length: the unit of watch time, so that films and clips look alike
 RECENT_HOURS = 8.0
-HEED = (1.0, 0.5, 0.3, 0.2)  # to begin with, of requests that are 0, 1, 2 and more turns old
+HEED = (1.0, 1.0, 1.0, 0.3)  # to begin with, of requests that are 0, 1, 2 and more turns old
 OF_A_REASON = 0.3  # to begin with, of a reason relative to an instruction
 PEERS = 1.0  # weight of the belief in items that "people like me" watch
 # What is said of lasting tastes, in slots that it is worth: watched to the end, or skipped where negative. What somebody
@@ -198,7 +198,7 @@ class PPO:
     window: int = 32
     anchors: int = 35
     follow: tuple[float, ...] = (10.0, 3.0, 0.0)
-    obey: float = 4.0
+    obey: float = 8.0
     privileged: ClassVar[bool] = False
     learns: ClassVar[bool] = True
     tile: ClassVar[int] = 128
@@ -394,7 +394,8 @@ def learn_tastes(tastes: Tastes, obs: Observation, catalog: Catalog, items: Arra
 
 def believe(tastes: Tastes, asked: Requests, catalog: Catalog, items: Array) -> Tastes:
     """What was just said of lasting tastes is worth some slots each: more rows of the regression (see TELLS)."""
-    told = jnp.asarray(_TELLS)[asked.word] * (asked.intent > 0) * (asked.age == 0)
+    names = jnp.append(asked.intent[0] > 0, asked.item[1:] >= 0)
+    told = jnp.asarray(_TELLS)[asked.word] * names * (asked.age == 0)
     nothing = (tastes.covariance, tastes.evidence)
     change = rarely(
         jnp.any(told != 0), _told, jax.tree.map(jnp.zeros_like, nothing), asked, told, tastes.covariance, catalog, items
@@ -410,7 +411,7 @@ def _told(asked: Requests, told: Array, covariance: Array, catalog: Catalog, ite
     target = Said(jnp.int32(INTENT["more"]), asked.target_kind[0], asked.target[0], jnp.float32(1.0), jnp.int32(0))
     member = of_target(target, jnp.arange(catalog.n_items), catalog)
     mean = member @ items / jnp.maximum(jnp.sum(member), 1e-6)
-    rows = items[jnp.maximum(asked.target, 0)].at[0].set(mean)
+    rows = items[jnp.maximum(asked.item, 0)].at[0].set(mean)
     rows = jnp.concatenate([rows, jnp.ones((rows.shape[0], 1)), jnp.zeros((rows.shape[0], 1))], axis=-1)
     after = covariance
     for row, weight in zip(rows, jnp.abs(told), strict=True):
@@ -420,6 +421,6 @@ def _told(asked: Requests, told: Array, covariance: Array, catalog: Catalog, ite
     return after - covariance, jnp.broadcast_to(gained, (OUTCOMES, gained.shape[0]))
 
 
-def make(width: int = 64, layers: int = 2, heads: int = 4, window: int = 32, obey: float = 4.0) -> PPO:
+def make(width: int = 64, layers: int = 2, heads: int = 4, window: int = 32, obey: float = 8.0) -> PPO:
     """The PPO agent."""
     return PPO(width, layers, heads, window, obey=obey)

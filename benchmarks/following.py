@@ -57,6 +57,11 @@ class Witness:
         """Of the agent."""
         return int(getattr(self.agent, "tile", 64))
 
+    @property
+    def overhear(self) -> Callable[..., Any]:
+        """Of the agent, if it is one that hears others' words; else there is none."""
+        return self.agent.overhear
+
     def reset(self, agent_params: Any) -> Any:
         """The agent's."""
         return self.agent.reset(agent_params)
@@ -103,10 +108,12 @@ def answers(
     ran = rollout(key_live, env, params, witness, agent_params, users=users, turns=turns, trajectory=True)
     t = ran.trajectory
     assert t is not None
-    near = params.user.near
 
     def judge(key: Array, asked: Witnessed, slates: Array) -> tuple[Array, Array, Array]:
-        moment = Situation(params.catalog, near, asked.share, asked.seconds, asked.age, asked.peers)
+        user = params.user
+        moment = Situation(
+            params.catalog, user.near, user.tag_category, asked.share, asked.seconds, asked.age, asked.peers
+        )
         flag = lambda slate: follows(asked, slate, moment)  # noqa: E731
         drawn = jax.vmap(env.random_slate)(jax.random.split(key, DRAWS * SLATES))
         return jax.vmap(flag)(slates), jax.vmap(flag)(asked.again), jax.vmap(flag)(drawn)

@@ -41,6 +41,9 @@ WORLDS: dict[str, tuple[dict[str, float], dict[str, float]]] = {
     "rho05_honour0": ({"honour_gain": 0.0}, {"rho": 0.5}),
 }
 QUICK_WORLDS = ("default", "honour0_rho1", "rho0_honour0")
+FOLLOW_WORLDS = ("default", "rho0", "honour0", "rho0_honour0")  # in which following is measured, of those that are run
+NO_TRACE_WORLDS = ("default", "honour0_rho1")  # in which the learner is also trained without reasons
+NO_TRACE = "no_trace"
 METRICS = ("reward", "sessions_30d")
 TEMPERATURE = 0.2  # of every learning agent when it is evaluated: one for all, so that nothing is chosen for one
 LEARNER = "ppo"
@@ -60,6 +63,7 @@ class Setting:
     train: trainer.TrainConfig
     runs: pathlib.Path | None
     say: Callable[[str], None]
+    lived: dict[tuple[str, str], list[Life]] = dataclasses.field(default_factory=dict)
 
     def make(self, name: str, **static: Any) -> tuple[Any, Any]:
         """`(env, params)` of one of WORLDS."""
@@ -68,35 +72,60 @@ class Setting:
         user, traits = WORLDS[name]
         return env, override(params.replace(user=params.user.replace(**user)), **traits)
 
-    def trained(self, name: str, hearing: Any, seed: int, **static: Any) -> tuple[Any, Any, Any, Any]:
-        """(env, params, agent, agent_params) of a learner, trained now or taken from the folder of runs."""
-        env, params = self.make(name, **static)
+    def trained(self, name: str, variant: str, seed: int) -> tuple[Any, Any, Any, Any]:
+        """(env, params, agent, agent_params) of a learner, trained now or taken from the folder of runs.
+
+        Args: variant, one of HEARINGS, or NO_TRACE: it hears its users' instructions but not their reasons.
+        """
+        env, params = self.make(name, **({"exposes_trace": False} if variant == NO_TRACE else {}))
         key = jax.random.key(seed)
-        agent, agent_params = make_agent(LEARNER, jax.random.fold_in(key, 0), env, params)
-        agent = hard_of_hearing(agent, hearing)
+        plain, agent_params = make_agent(LEARNER, jax.random.fold_in(key, 0), env, params)
+        agent = hard_of_hearing(plain, variant if variant in HEARINGS else "real")
         key = jax.random.fold_in(key, 1)
         learner = trainer.begin(key, env, params, agent, agent_params, self.train)
-        meta = checkpoint.describe(env, LEARNER, agent.agent if hearing != "real" else agent, self.train)
-        folder = None
-        if self.runs is not None:
-            silent = "" if static.get("exposes_trace", True) else "-no_trace"
-            commit = (provenance.commit() or "none")[:12]
-            folder = self.runs / f"{self.env_id}-{name}-{hearing}{silent}-{self.train.updates}-{seed}-{commit}"
+        meta = checkpoint.describe(env, LEARNER, plain, self.train)
+        folder = self._folder(name, variant, seed)
         if folder is not None and checkpoint.latest(folder) is not None:
             learner, _ = checkpoint.restore(folder, learner, meta)
         else:
             for update in range(self.train.updates):
-                self.say(f"{name}, {hearing}{'' if static.get('exposes_trace', True) else ', no traces'}, seed {seed}: "
-                         f"update {update + 1} of {self.train.updates}")  # fmt: skip
+                self.say(f"{name}, {variant}, seed {seed}: update {update + 1} of {self.train.updates}")
                 learner, _ = trainer.block(key, params, learner, env, agent, self.train)
             if folder is not None:
                 checkpoint.save(folder.absolute(), learner, meta)
         return env, params, agent, learner.agent_params.replace(temperature=np.float32(TEMPERATURE))
 
+    def _folder(self, name: str, variant: str, seed: int) -> pathlib.Path | None:
+        """Where a trained learner is kept: by world, hearing, length, seed and commit."""
+        if self.runs is None:
+            return None
+        commit = (provenance.commit() or "none")[:12]
+        return self.runs / f"{self.env_id}-{name}-{variant}-{self.train.updates}-{seed}-{commit}"
+
+    def lives(self, name: str, variant: str) -> list[Life]:
+        """The lives of the table, of each seed: other users than those of the training."""
+        name = _as_if_deaf(name, variant)
+        if (name, variant) not in self.lived:
+            self.lived[name, variant] = [
+                self.live(*self.trained(name, variant, seed), seed) for seed in range(self.seeds)
+            ]
+        return self.lived[name, variant]
+
     def live(self, env: Any, params: Any, agent: Any, agent_params: Any, seed: int) -> Life:
-        """The lives of the table: other users than those of the training."""
+        """The lives of the table's users of one seed under an agent."""
         key = jax.random.fold_in(jax.random.key(seed), 2)
         return live(key, env, params, agent, agent_params, users=self.users)
+
+
+def _as_if_deaf(name: str, variant: str) -> str:
+    """The world in which a learner has the same lives, to the bit: who hears nothing where being heard changes nothing
+    does not notice what is said, so that `rho` makes no difference to it."""
+    return "honour0" if variant == "masked" and WORLDS[name][0].get("honour_gain") == 0.0 else name
+
+
+def _protocol(name: str, variant: str) -> str:
+    """How a row was measured: the world and the hearing, without what is usual."""
+    return "/".join(word for word, usual in ((name, "default"), (variant, "real")) if word != usual) or "default"
 
 
 def run(
@@ -131,11 +160,11 @@ def run(
     )
     names = QUICK_WORLDS if quick else tuple(WORLDS)
     rows: list[Row] = []
-    tables = [_worth(setting, names, rows, plot), _following(setting, chosen, rows), _farming(setting, rows)]
+    tables = [_worth(setting, names, rows, plot), _following(setting, names, chosen, rows), _farming(setting, rows)]
     notes = [_faithful(setting, rows)]
     notes += [
         "Worth: paired differences, over users with one seed, over seeds (Student) with more. At rho 0 and honour_gain 0 "
-        "nothing may be gained by listening.",
+        "nothing may be gained by listening. % is of the reward of the row that it stands in, the interval's two ends.",
         f"The learner is evaluated at temperature {TEMPERATURE} throughout.",
         "Following: (agent - random) / (1 - random), at the states where the agent's own users spoke; intents that "
         f"random slates follow in {following.EASY:.0%} of cases, or that were given under {following.FEWEST} times, are left out.",
@@ -165,41 +194,35 @@ def _chosen(agents: str) -> tuple[str, ...]:
 def _worth(setting: Setting, names: tuple[str, ...], rows: list[Row], plot: pathlib.Path | None) -> Any:
     """Reward and sessions of the learner with real, masked and shuffled words, and without traces."""
     table = plain_table(
-        "world", "hearing", "reward", "sessions", "real less it", "in %", words=2, title="What words are worth"
+        "world", "words", "reward", "sessions", "real less it", "%", words=2, title="What words are worth"
     )
     bars: dict[str, dict[str, Estimate]] = {}
     for name in names:
-        variants: dict[str, tuple[Any, dict[str, Any]]] = {hearing: (hearing, {}) for hearing in HEARINGS}
-        if name in ("default", "honour0_rho1"):
-            variants["no_trace"] = ("real", {"exposes_trace": False})
-        lives = {
-            variant: [
-                setting.live(*setting.trained(name, hearing, seed, **static), seed) for seed in range(setting.seeds)
-            ]
-            for variant, (hearing, static) in variants.items()
-        }
-        bars[name] = {variant: _over(_columns(each, "reward")) for variant, each in lives.items()}
-        for variant, each in lives.items():
-            cells = []
-            for metric in METRICS:
-                found = _over(_columns(each, metric))
-                rows.append(_row(setting, metric, found, f"{name}/{variant}"))
-                cells.append(words(found))
-                if variant != "real":
-                    ahead = _over(_columns(lives["real"], metric) - _columns(each, metric))
-                    rows.append(
-                        _row(setting, metric, ahead, f"{name}/real", against=f"{LEARNER} under {name}/{variant}")
-                    )
-            gain, share = "", ""
-            if variant != "real":
-                difference = _over(_columns(lives["real"], "reward") - _columns(each, "reward"))
-                base = _over(_columns(each, "reward")).value
-                gain = f"{words(difference, sign=True)} {difference.verdict}"
-                share = f"{100 * difference.low / base:+.1f} to {100 * difference.high / base:+.1f}"
-            table.add_row(name, variant, *cells, gain, share)
+        variants = (*HEARINGS, NO_TRACE) if name in NO_TRACE_WORLDS else HEARINGS
+        bars[name] = {}
+        for variant in variants:
+            found = {metric: _over(_columns(setting.lives(name, variant), metric)) for metric in METRICS}
+            bars[name][variant] = found["reward"]
+            rows += [_row(setting, metric, found[metric], _protocol(name, variant)) for metric in METRICS]
+            cells = [words(found[metric]) for metric in METRICS]
+            table.add_row(name, variant, *cells, *_gain(setting, name, variant, rows))
     if plot is not None:
         _draw(plot, bars, setting)
     return table
+
+
+def _gain(setting: Setting, name: str, variant: str, rows: list[Row]) -> tuple[str, str]:
+    """What real words are worth over a variant: minutes with the verdict, and the interval in per cent of its reward."""
+    if variant == "real":
+        return "", ""
+    gains = {}
+    for metric in METRICS:
+        real, other = (_columns(setting.lives(name, v), metric) for v in ("real", variant))
+        gains[metric] = _over(real - other)
+        against = f"{LEARNER} ({_protocol(name, variant)})"
+        rows.append(_row(setting, metric, gains[metric], _protocol(name, "real"), against=against))
+    gain, base = gains["reward"], float(_columns(setting.lives(name, variant), "reward").mean())
+    return f"{words(gain, sign=True)} {gain.verdict}", f"{100 * gain.low / base:+.1f} {100 * gain.high / base:+.1f}"
 
 
 def _columns(lives: list[Life], metric: str) -> np.ndarray:
@@ -243,38 +266,62 @@ def _draw(path: pathlib.Path, bars: dict[str, dict[str, Estimate]], setting: Set
 # -- following -----------------------------------------------------------------------------------------------
 
 
-def _following(setting: Setting, chosen: tuple[str, ...], rows: list[Row]) -> Any:
+def _following(setting: Setting, names: tuple[str, ...], chosen: tuple[str, ...], rows: list[Row]) -> Any:
     """How often the next slate, and the next three, do what was asked."""
-    table = plain_table("intent", *(f"{name}{at}" for name in chosen for at in ("", " @3")), words=1, title="Following")
-    found: dict[str, dict[str, Estimate]] = {}
-    passes = {}
+    shown: dict[str, dict[str, Estimate]] = {}
     for name in chosen:
-        setting.say(f"following: {name}")
-        env, params, agent, agent_params = _agent(setting, name)
-        users = min(setting.users, 512)
-        cases = following.answers(jax.random.key(7), env, params, agent, agent_params, users=users)
-        for at, three in (("", False), ("@3", True)):
-            scored = following.scores(cases, three)
-            found[name + at] = scored
-            for intent, estimate in scored.items():
-                metric = f"follow{at}" + ("" if intent == "macro" else f":{intent}")
-                rows.append(_row(setting, metric, estimate, "default", agent=name, users=users, seeds=1))
-        passes[name] = [following.pass_hat(cases, k) for k in range(1, following.TRIALS + 1)]
-        for k, value in enumerate(passes[name], 1):
-            rows.append(_row(setting, f"pass^{k}", Estimate(value), "default", agent=name, users=users, seeds=1))
-    for intent in (*INTENTS[1:], "macro"):
-        cells = [words(found[name + at].get(intent, Estimate(float("nan")))) for name in chosen for at in ("", "@3")]
-        table.add_row(intent, *cells)
-    for k in range(following.TRIALS):
-        table.add_row(f"pass^{k + 1}", *(cell for name in chosen for cell in (f"{passes[name][k]:.2f}", "")))
+        shown |= _followed(setting, "default", "real", name, rows)
+    if LEARNER in chosen:
+        others = [("default", hearing) for hearing in HEARINGS[1:]]
+        for world, hearing in [*others, *((name, "real") for name in names if name in FOLLOW_WORLDS[1:])]:
+            _followed(setting, world, hearing, LEARNER, rows)
+    table = plain_table("intent", *shown, words=1, title="Following")
+    for intent in INTENTS[1:]:
+        table.add_row(intent, *(_hundredths(column.get(intent)) for column in shown.values()))
+    table.add_row("macro", *(words(column["macro"]) for column in shown.values()))
+    for k in range(1, following.TRIALS + 1):
+        table.add_row(f"pass^{k}", *(_hundredths(column.get(f"pass^{k}")) for column in shown.values()))
     return table
 
 
-def _agent(setting: Setting, name: str) -> tuple[Any, Any, Any, Any]:
-    """(env, params, agent, agent_params) in the world as it is."""
+def _followed(setting: Setting, world: str, hearing: str, name: str, rows: list[Row]) -> dict[str, dict[str, Estimate]]:
+    """The columns of an agent, for the next slate and for the next three, by intent. Learners: over their seeds."""
+    seeds = setting.seeds if name == LEARNER else 1
+    users = min(setting.users, 512)
+    found: dict[str, list[dict[str, Estimate]]] = {name: [], f"{name}@3": []}
+    for seed in range(seeds):
+        setting.say(f"following: {name}, {_protocol(world, hearing)}, seed {seed}")
+        env, params, agent, agent_params = _agent(setting, world, hearing, name, seed)
+        cases = following.answers(jax.random.key(7), env, params, agent, agent_params, users=users)
+        passes = {f"pass^{k}": Estimate(following.pass_hat(cases, k)) for k in range(1, following.TRIALS + 1)}
+        found[name].append(following.scores(cases) | passes)
+        found[f"{name}@3"].append(following.scores(cases, three=True))
+    columns = {column: _over_seeds(each) for column, each in found.items()}
+    for column, at in ((name, "follow"), (f"{name}@3", "follow@3")):
+        for what, estimate in columns[column].items():
+            metric = {"macro": at}.get(what, what if what.startswith("pass^") else f"{at}:{what}")
+            protocol = _protocol(world, hearing)
+            rows.append(_row(setting, metric, estimate, protocol, agent=name, users=users, seeds=seeds))
+    return columns
+
+
+def _over_seeds(found: list[dict[str, Estimate]]) -> dict[str, Estimate]:
+    """Means over seeds (Student's t) of what every seed scored; one seed keeps its interval over users."""
+    if len(found) == 1:
+        return found[0]
+    common = [what for what in found[0] if all(what in each for each in found)]
+    return {what: _over(np.array([[each[what].value] for each in found])) for what in common}
+
+
+def _hundredths(estimate: Estimate | None) -> str:
+    return "-" if estimate is None else f"{estimate.value:.2f}"
+
+
+def _agent(setting: Setting, world: str, hearing: str, name: str, seed: int = 0) -> tuple[Any, Any, Any, Any]:
+    """(env, params, agent, agent_params) in a world."""
     if name == LEARNER:
-        return setting.trained("default", "real", 0)
-    env, params = setting.make("default")
+        return setting.trained(world, hearing, seed)
+    env, params = setting.make(world)
     return (env, params, *make_agent(name, jax.random.key(0), env, params))
 
 
@@ -309,7 +356,7 @@ def _farming(setting: Setting, rows: list[Row]) -> Any:
 def _faithful(setting: Setting, rows: list[Row]) -> str:
     """How often the cause that a trace names is the one whose removal lowers the urge most."""
     setting.say("faithfulness of traces")
-    env, params, agent, agent_params = _agent(setting, LEARNER)
+    env, params, agent, agent_params = _agent(setting, "default", "real", LEARNER)
     case = faithfulness.cases(jax.random.key(8), env, params, agent, agent_params)
     case = jax.tree.map(lambda x: x[:512], case)
     right = faithfulness.faithful(jax.random.key(9), env, params, case)

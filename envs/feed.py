@@ -61,7 +61,7 @@ def make(
         names=names,
     )
     population = Population(traits=_people(rng, topics, n_users, catalog), weights=jnp.ones(n_users))
-    known = people.lengths_and_ages(catalog, len(CATEGORIES))
+    known = people.known_of(catalog, len(CATEGORIES))
     return env, EnvParams(catalog=catalog, user=MindsetParams(population=population, clickbait=clickbait, **known))
 
 

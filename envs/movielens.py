@@ -119,7 +119,7 @@ def make(
     )
     traits = _people(np.random.default_rng(seed), ratings, embedding, catalog)
     population = Population(traits=traits, weights=jnp.ones(ratings.n_users))
-    known: dict[str, Any] = people.lengths_and_ages(catalog, len(names.categories)) | DEFAULTS
+    known: dict[str, Any] = people.known_of(catalog, len(names.categories)) | DEFAULTS
     user = MindsetParams(population=population, clickbait=_clickbait(catalog), **known)
     return env, EnvParams(catalog=catalog, user=user)
 

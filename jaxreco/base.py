@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxreco.ring import Ring
 from jaxreco.struct import Struct, param
 from jaxreco.talk import grammar
-from jaxreco.talk.grammar import INSTRUCTION_TOKENS, REASONS, TRACE_TOKENS
+from jaxreco.talk.grammar import REASONS
 
 Array = jax.Array
 
@@ -76,23 +76,25 @@ class Instruction(Struct):
     target: Array  # i32[], EMPTY when there is none
     strength: Array  # f32[] in [0, 1]
     cause: Array  # i32[], why: 0 none
-    tokens: Array  # i32[S], 0 pads
+
+    @property
+    def tokens(self) -> Array:
+        """i32[S]: as a sentence of the grammar; padding for silence. Written when read: a state carries no copy."""
+        return grammar.instruction_tokens(self.intent, self.target_kind, self.target, self.strength, self.cause)
 
     @classmethod
-    def silent(cls, length: int = INSTRUCTION_TOKENS) -> Instruction:
-        """The empty instruction, with `length` (S) padding tokens."""
+    def silent(cls) -> Instruction:
+        """The empty instruction."""
         none = jnp.int32(0)
-        return cls(none, none, jnp.int32(EMPTY), jnp.float32(0.0), none, jnp.zeros(length, jnp.int32))
+        return cls(none, none, jnp.int32(EMPTY), jnp.float32(0.0), none)
 
     @classmethod
     def of(cls, intent: Array, target_kind: Array, target: Array, strength: Array, cause: Array) -> Instruction:
-        """An instruction with its tokens. i32[] each but strength f32[]; silence where intent is 0."""
+        """The instruction, i32[] each but strength f32[]; silence where intent is 0."""
         spoken = intent > 0
         intent, kind, cause = (jnp.where(spoken, x, 0).astype(jnp.int32) for x in (intent, target_kind, cause))
         target = jnp.where(spoken & (kind > 0), target, EMPTY).astype(jnp.int32)
-        strength = jnp.where(spoken, strength, 0.0).astype(jnp.float32)
-        tokens = grammar.instruction_tokens(intent, kind, target, strength, cause)
-        return cls(intent, kind, target, strength, cause, tokens)
+        return cls(intent, kind, target, jnp.where(spoken, strength, 0.0).astype(jnp.float32), cause)
 
 
 class Trace(Struct):
@@ -101,13 +103,17 @@ class Trace(Struct):
     cause: Array  # i32[R]
     amount: Array  # f32[R], logits by which the reason raised the urge to leave
     item: Array  # i32[R], EMPTY when no item is the reason
-    tokens: Array  # i32[W], 0 pads
+
+    @property
+    def tokens(self) -> Array:
+        """i32[W]: as clauses of the grammar, 0 pads."""
+        return grammar.trace_tokens(self.cause, self.amount, self.item)
 
     @classmethod
-    def silent(cls, length: int = TRACE_TOKENS, reasons: int = REASONS) -> Trace:
-        """The empty trace, with room for `reasons` (R) and `length` (W) padding tokens."""
-        none = jnp.zeros(reasons, jnp.int32)
-        return cls(none, jnp.zeros(reasons), none + EMPTY, jnp.zeros(length, jnp.int32))
+    def silent(cls) -> Trace:
+        """The empty trace."""
+        none = jnp.zeros(REASONS, jnp.int32)
+        return cls(none, jnp.zeros(REASONS), none + EMPTY)
 
 
 class Event(Struct):
@@ -225,8 +231,8 @@ class UserState(Protocol):
 class UserModel(Protocol):
     """Rules by which one user reviews, feels, instructs, leaves and returns. Static; hashes by value.
 
-    A model may also have `opening(key, state, params, catalog, context) -> (state, Instruction)`: what the user says as
-    it opens a session, called after `init` and after every `revisit`.
+    A model may also have `opening(key, state, opens, params, catalog, context) -> (state, Instruction)`: what the user
+    says as it opens a session. The shell calls it in every turn, and keeps the result only where `opens` bool[].
     """
 
     def init(self, key: Array, params: Any, catalog: Catalog) -> Any:

@@ -92,14 +92,17 @@ class RecoEnv:
         `info["final_observation"]`. No history is copied: rings are cleared by their pointer.
         """
         key_step, key_reset = jax.random.split(key)
+        key_user, key_opening = jax.random.split(key_reset)
         step = self.step_env(key_step, state, action, params)
         done = step.terminated | step.truncated
-        state = restart(done, self._initial(key_reset, params), step.state)
+        state = restart(done, self._initial(key_user, params), step.state)
+        state = self._open(key_opening, done, state, params)
         return step._replace(obs=self.observe(state, params), state=state)
 
     def reset_env(self, key: Array, params: EnvParams) -> tuple[Observation, EnvState]:
         """`reset`, by the name that `step_env` goes with. The key is consumed."""
-        state = self._initial(key, params)
+        key_user, key_opening = jax.random.split(key)
+        state = self._open(key_opening, jnp.bool_(True), self._initial(key_user, params), params)
         return self.observe(state, params), state
 
     def step_env(self, key: Array, state: EnvState, action: Array, params: EnvParams) -> Step:
@@ -125,10 +128,8 @@ class RecoEnv:
         returned, gap = self.user_model.revisit(key_revisit, user, params.user, context)
         left = feedback.left
         user = merge(left, returned, user)
-        opened, opening = self._opening(key_opening, user, params, catalog, context)
-        user, instruction = merge(left, opened, user), merge(left, opening, instruction)
         gap = jnp.where(left, gap, 0.0)
-        after = _advance(state, user, feedback, gap, instruction, trace)
+        after = self._open(key_opening, left, _advance(state, user, feedback, gap, instruction, trace), params)
         lost = left & ((gap > params.churn_hours) | self.single_session)
         late = after.clock >= params.horizon_hours
         truncated = late | (after.turn >= params.max_steps_in_episode)
@@ -240,25 +241,24 @@ class RecoEnv:
                     f"Slot {slot} repeats item {item} of slot {ids.index(item)}; a slate's ids are distinct."
                 )
 
-    def _opening(
-        self, key: Array, user: Any, params: EnvParams, catalog: Catalog, context: Context
-    ) -> tuple[Any, Instruction]:
-        """What the user says as it opens a session; user models without `opening` say nothing."""
-        if not hasattr(self.user_model, "opening"):
-            return user, Instruction.silent()
-        return self.user_model.opening(key, user, params.user, catalog, context)
+    def _open(self, key: Array, opens: Array, state: EnvState, params: EnvParams) -> EnvState:
+        """Where `opens` bool[], with what the user says as a session begins; models without `opening` say nothing."""
+        user, said = state.user, Instruction.silent()
+        if hasattr(self.user_model, "opening"):
+            catalog = self.catalog(state, params)
+            user, said = self.user_model.opening(key, user, opens, params.user, catalog, Context())
+        return state.replace(user=merge(opens, user, state.user), instruction=merge(opens, said, state.instruction))
 
     def _initial(self, key: Array, params: EnvParams) -> EnvState:
-        key_user, key_opening = jax.random.split(key)
-        user = self.user_model.init(key_user, params.user, params.catalog)
-        user, opening = self._opening(key_opening, user, params, params.catalog, Context())
+        """A user of the population before its first word. The key is consumed."""
+        user = self.user_model.init(key, params.user, params.catalog)
         zero = jnp.int32(0)
         slots = jnp.full(self.slate_size, EMPTY, jnp.int32)
         none = Feedback(slots, jnp.zeros_like(slots), jnp.zeros(self.slate_size), jnp.float32(0.0), jnp.bool_(False))
         return EnvState(
             user=user,
             last=none,
-            instruction=opening,
+            instruction=Instruction.silent(),
             trace=Trace.silent(),
             turn=zero,
             session=zero,

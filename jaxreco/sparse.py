@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 Array = jax.Array
 
-CHUNK = 16  # users at once: whole vectors of a CPU, and little waste in the last chunk
+CHUNK = 32  # users at once: whole vectors of a CPU, and mostly all that reflect in a tile
 
 
 def rarely(when: Array, work: Callable[..., Any], otherwise: Any, *args: Any) -> Any:

@@ -16,7 +16,7 @@ from jaxreco import run as runs
 from jaxreco.agents import ppo
 from jaxreco.base import EMPTY, Catalog, Instruction, Names, Trace
 from jaxreco.learning import checkpoint
-from jaxreco.talk.grammar import CAUSE, INTENT, KIND, trace_tokens
+from jaxreco.talk.grammar import CAUSE, INTENT, KIND
 from jaxreco.talk.satisfies import Situation
 
 Array = jax.Array
@@ -39,9 +39,9 @@ class Talker(Coin):
         causes = jnp.stack([cause, jnp.int32(CAUSE["delight"]), jnp.int32(0)])
         amounts = jnp.array([0.8, -0.2, 0.0])
         items = jnp.stack([jnp.where(cause == CAUSE["time"], EMPTY, first), first, jnp.int32(EMPTY)])
-        return after, feedback, said, Trace(causes, amounts, items, trace_tokens(causes, amounts, items))
+        return after, feedback, said, Trace(causes, amounts, items)
 
-    def opening(self, key: Array, state: Any, params: Any, catalog: Catalog, context: Any) -> Any:
+    def opening(self, key: Array, state: Any, opens: Array, params: Any, catalog: Catalog, context: Any) -> Any:
         """Every other session is opened with a request."""
         intent = jnp.where(rng.uniforms(key, 1)[0] < 0.5, INTENT["less"], 0)
         return state, _less(intent, jnp.int32(1), jnp.int32(CAUSE["opening"]))
@@ -49,7 +49,7 @@ class Talker(Coin):
     def situation(self, state: Any, params: Any, catalog: Catalog) -> Situation:
         """Requests of this user look at the category alone."""
         one = jnp.float32(1.0)
-        return Situation(catalog, jnp.zeros((2, 2)), jnp.zeros(2), one, one, jnp.zeros((1, 3)))
+        return Situation(catalog, jnp.zeros((2, 2)), jnp.zeros(1, jnp.int32), jnp.zeros(2), one, one, jnp.zeros((1, 3)))
 
 
 def _less(intent: Array, category: Array, cause: Array) -> Instruction:

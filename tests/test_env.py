@@ -20,9 +20,10 @@ import numpy as np
 import pytest
 from conftest import CoinTraits, Script, Scripted, coin_world, small_catalog
 
-from jaxreco.base import CLICK, COMMENT, EMPTY, EXAMINED, LEAVE, LIKE, SHARE, EnvParams, RewardWeights
+from jaxreco.base import CLICK, COMMENT, EMPTY, EXAMINED, LEAVE, LIKE, SHARE, EnvParams, RewardWeights, Trace
 from jaxreco.env import RecoEnv, branch
 from jaxreco.population import Population
+from jaxreco.talk.grammar import CAUSE, TRACE_TOKENS
 from jaxreco.testing import quick_jit
 
 Array = jax.Array
@@ -255,9 +256,10 @@ def test_the_trace_shows_only_where_the_world_exposes_it() -> None:
     for exposes in (False, True):
         env, params = world(exposes_trace=exposes)
         _, state = reset(env, jax.random.key(0), params)
-        state = state.replace(trace=state.trace.replace(tokens=jnp.array([3, 1, 0, 0])))
-        expected = [3, 1, 0, 0] if exposes else [0, 0, 0, 0]
-        np.testing.assert_array_equal(env.observe(state, params).trace, expected)
+        why = Trace(jnp.array([CAUSE["bait"], 0, 0]), jnp.array([1.0, 0.0, 0.0]), jnp.array([2, EMPTY, EMPTY]))
+        shown = env.observe(state.replace(trace=why), params).trace
+        np.testing.assert_array_equal(shown, why.tokens if exposes else jnp.zeros(TRACE_TOKENS))
+        assert (np.asarray(why.tokens[:6]) > 0).all()
 
 
 # -- auto-reset ----------------------------------------------------------------------------------------------

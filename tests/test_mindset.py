@@ -377,7 +377,7 @@ def world(traits: dict[str, float] | None = None, clickbait: float = 0.0, **chan
     traits_ = Traits(taste=taste, peers=taste, wishes=jnp.zeros((2, 2, 3), jnp.int32), **columns)
     population = Population(traits_, weights=jnp.array([1.0, 0.0]))
     bait = jnp.zeros(8).at[0].set(clickbait)
-    known = dict(near=jnp.zeros((3, 3)), usual_seconds=30.0, usual_age=0.0)
+    known = dict(near=jnp.zeros((3, 3)), tag_category=jnp.zeros(1, jnp.int32), usual_seconds=30.0, usual_age=0.0)
     return MindsetParams(population=population, clickbait=bait, **known).replace(**(NEUTRAL | changes))
 
 

@@ -169,7 +169,7 @@ def test_names_with_braces_and_brackets_stand_as_they_are():
 def trace(*reasons: tuple[str, float, int]) -> Trace:
     cause, amount, item = zip(*reasons, strict=True)
     indices = jnp.asarray([CAUSE[name] for name in cause])
-    return Trace(indices, jnp.asarray(amount), jnp.asarray(item), jnp.zeros(18, jnp.int32))
+    return Trace(indices, jnp.asarray(amount), jnp.asarray(item))
 
 
 def test_explain(feed):

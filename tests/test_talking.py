@@ -17,9 +17,10 @@ from jaxreco.report.sessions import watch_lives
 from jaxreco.rollout import rollout
 from jaxreco.sparse import CHUNK, rarely
 from jaxreco.talk.grammar import CAUSE, CAUSES, INTENT, INTENTS, KIND, read_instruction, read_trace
+from jaxreco.talk.hearing import hard_of_hearing
 from jaxreco.users import mechanisms as law
 from jaxreco.users import voice
-from jaxreco.users.reflection import Mind, gone_through
+from jaxreco.users.reflection import Hours, Mind, Slots, urge
 
 Array = jax.Array
 
@@ -279,16 +280,53 @@ def test_words_in_a_life_change_it_from_there_on(talks: Any) -> None:
     assert (np.asarray(told.followed[3]) == env.slate_size).all()  # every slot keeps what was asked
 
 
-def test_a_slate_gone_through_at_once_is_one_gone_through_slot_by_slot() -> None:
+def test_the_urge_of_scenarios_is_that_of_one_slate_gone_through_by_hand() -> None:
     params = jaxreco.make("Feed-v0", slate_size=6)[1].user
-    draw = np.random.default_rng(0).random
-    click, felt = jnp.asarray(draw((3, 6)), jnp.float32), jnp.asarray(draw((3, 6)), jnp.float32)
-    examined = jnp.asarray([1.0, 0.0, 1.0, 1.0, 1.0, 0.0])
-    mind = Mind(jnp.asarray(draw(3) - 0.5), jnp.zeros(3), jnp.asarray(4.0 * draw(3)))
-    mood, boredom = mind.mood, mind.boredom
-    for k in np.flatnonzero(examined):
-        mood = law.mood_step(mood, felt[:, k], params.aspiration, params.mood_rate)
-        boredom = (1.0 - click[:, k]) * (boredom + 1.0)
-    got = gone_through(click, felt, examined, mind, params)
-    np.testing.assert_allclose(got[0], mood, atol=1e-6)
-    np.testing.assert_allclose(got[1], boredom, rtol=1e-5)
+    rng = np.random.default_rng(0)
+    utility, trust = rng.normal(size=(6, 3)), np.array([0.6, 0.6, 0.5])
+    examined = np.array([1.0, 0.0, 1.0, 1.0, 1.0, 0.0])
+    lure, seconds, baited = rng.random(6), rng.uniform(5.0, 90.0, 6), np.array([1.0, 1.0, 0.0])
+    mood, boredom = rng.uniform(-0.5, 0.5, 3), np.array([0.0, 3.0, 1.0])
+    slots = Slots(
+        jnp.arange(6), *(jnp.asarray(x, jnp.float32) for x in (examined, utility[:, 0], lure, lure, lure, seconds))
+    )
+    mind, hours = Mind(*map(jnp.asarray, (mood, trust, boredom))), Hours(jnp.float32(2.0), jnp.float32(9.0))
+    got = urge(jnp.asarray(utility), slots, jnp.asarray(baited), mind, hours, params)
+
+    def fraction(u: float) -> float:
+        return float(law.expected_fraction(jnp.float32(u), params.watch_bias, params.watch_slope, params.watch_noise))
+
+    for n in range(3):
+        m, t, b, minutes = mood[n], trust[n], boredom[n], 2.0 + params.load_seconds / 60.0
+        for k in np.flatnonzero(examined):
+            click = 1.0 / (1.0 + np.exp(-(utility[k, n] + lure[k] * baited[n] + params.click_trust * (trust[n] - 0.5))))
+            kept = fraction(utility[k, n])
+            broken = max(fraction(utility[k, 0] + lure[k]) - fraction(utility[k, 0]), 0.0) * baited[n]
+            felt = click * max(kept - params.disappointment * broken, params.aspiration - 1.0)
+            m = m + params.mood_rate * (felt - params.aspiration - m)
+            gain = params.trust_gain * max(kept - params.aspiration, 0.0) * (1.0 - trust[n])
+            t = t + click * (gain - params.trust_loss * broken * trust[n])
+            b = (1.0 - click) * (b + 1.0)
+            glance = min(params.glimpse_seconds, seconds[k])
+            minutes = minutes + (click * (kept * seconds[k] - glance) + glance) / 60.0
+        expected = params.leave_time * min(minutes / 9.0, 3.0) + params.leave_boredom * b
+        expected = expected - params.leave_mood * m - params.leave_trust * t
+        assert float(got[n]) == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_who_hears_nothing_does_not_notice_what_is_said_where_being_heard_changes_nothing() -> None:
+    """The benchmark of instructions trains one deaf agent for all worlds that differ in `rho` alone."""
+    env, params = jaxreco.make("Feed-v0", **SMALL)
+    params = params.replace(user=params.user.replace(honour_gain=0.0))
+    agent, agent_params = jaxreco.make_agent("obedient", jax.random.key(0), env, params)
+    deaf = hard_of_hearing(agent, "masked")
+    lives = {
+        rho: jaxreco.rollout(
+            jax.random.key(1), env, override(params, rho=rho), deaf, agent_params, users=32, turns=24, trajectory=True
+        )
+        for rho in (0.0, 1.0)
+    }
+    honest, misled = (lives[rho].trajectory for rho in (1.0, 0.0))
+    np.testing.assert_array_equal(honest.action, misled.action)
+    np.testing.assert_array_equal(honest.reward, misled.reward)
+    assert not np.array_equal(honest.obs.instruction, misled.obs.instruction)

@@ -39,7 +39,8 @@ INTENT = {name: i for i, name in enumerate(INTENTS)}
 KIND = {name: i for i, name in enumerate(TARGET_KINDS)}
 CAUSE = {name: i for i, name in enumerate(CAUSES)}
 
-DIGITS, BASE = 4, 64
+DIGITS, BITS = 4, 6
+BASE = 1 << BITS
 INSTRUCTION_TOKENS = 2 + DIGITS + 2
 REASONS = 3
 TRACE_TOKENS = REASONS * (2 + DIGITS)
@@ -67,18 +68,18 @@ class Said(NamedTuple):
 
 
 def instruction_tokens(intent: Array, kind: Array, target: Array, strength: Array, cause: Array) -> Array:
-    """i32[INSTRUCTION_TOKENS]: the sentence; all zeros where intent is 0.
+    """i32[..., INSTRUCTION_TOKENS]: the sentence; all zeros where intent is 0.
 
     Args:
-      intent, kind, cause: i32[], indices of INTENTS, TARGET_KINDS, CAUSES.
-      target: i32[], an id of that kind, at most LARGEST_ID; EMPTY when kind is 0.
-      strength: f32[], rounded to the nearest of STRENGTHS.
+      intent, kind, cause: i32[...], indices of INTENTS, TARGET_KINDS, CAUSES.
+      target: i32[...], an id of that kind, at most LARGEST_ID; EMPTY when kind is 0.
+      strength: f32[...], rounded to the nearest of STRENGTHS.
     """
     level = jnp.clip(jnp.round(strength * len(STRENGTHS)) - 1, 0, len(STRENGTHS) - 1).astype(jnp.int32)
-    head = jnp.stack([FIRST_INTENT + intent, FIRST_KIND + kind])
-    tail = jnp.stack([FIRST_STRENGTH + level, FIRST_CAUSE + cause])
-    tokens = jnp.concatenate([head, _digits(target), tail])
-    return jnp.where(intent > 0, tokens, 0).astype(jnp.int32)
+    head = jnp.stack([FIRST_INTENT + intent, FIRST_KIND + kind], axis=-1)
+    tail = jnp.stack([FIRST_STRENGTH + level, FIRST_CAUSE + cause], axis=-1)
+    tokens = jnp.concatenate([head, _digits(target), tail], axis=-1)
+    return jnp.where(intent[..., None] > 0, tokens, 0).astype(jnp.int32)
 
 
 def read_instruction(tokens: Array) -> Said:
@@ -96,15 +97,15 @@ def read_instruction(tokens: Array) -> Said:
 
 
 def trace_tokens(cause: Array, amount: Array, item: Array) -> Array:
-    """i32[TRACE_TOKENS]: a clause a reason; zeros where the cause is 0.
+    """i32[..., TRACE_TOKENS]: a clause a reason; zeros where the cause is 0.
 
-    Args: cause i32[REASONS]; amount f32[REASONS], logits, rounded to the nearest of AMOUNTS; item i32[REASONS].
+    Args: cause i32[..., REASONS]; amount f32[..., REASONS], logits, rounded to the nearest of AMOUNTS; item likewise.
     """
-    level = jnp.sum(amount[:, None] > _between(), axis=-1)
-    clauses = jnp.concatenate(
-        [(FIRST_CAUSE + cause)[:, None], (FIRST_AMOUNT + level)[:, None], jax.vmap(_digits)(item)], axis=1
-    )
-    return jnp.where(cause[:, None] > 0, clauses, 0).astype(jnp.int32).ravel()
+    level = jnp.sum(amount[..., None] > _between(), axis=-1)
+    head = jnp.stack([FIRST_CAUSE + cause, FIRST_AMOUNT + level], axis=-1)
+    clauses = jnp.concatenate([head, _digits(item)], axis=-1)
+    clauses = jnp.where(cause[..., None] > 0, clauses, 0).astype(jnp.int32)
+    return clauses.reshape(*cause.shape[:-1], TRACE_TOKENS)
 
 
 def read_trace(tokens: Array) -> tuple[Array, Array, Array]:
@@ -124,9 +125,10 @@ def _between() -> Array:
 
 
 def _digits(number: Array) -> Array:
-    """i32[DIGITS] tokens of an id, the highest digit first; zeros where it is EMPTY."""
-    places = jnp.asarray([BASE**i for i in reversed(range(DIGITS))])
-    return jnp.where(number >= 0, FIRST_DIGIT + jnp.maximum(number, 0) // places % BASE, 0)
+    """i32[..., DIGITS] tokens of an id i32[...], the highest digit first; zeros where it is EMPTY."""
+    shifts = jnp.asarray([BITS * i for i in reversed(range(DIGITS))])  # a division of integers is no vector operation
+    number = number[..., None]
+    return jnp.where(number >= 0, FIRST_DIGIT + ((jnp.maximum(number, 0) >> shifts) & (BASE - 1)), 0)
 
 
 def _number(tokens: Array) -> Array:

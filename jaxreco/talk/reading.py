@@ -42,6 +42,7 @@ class Requests(Struct):
     intent: Array  # i32, 0 nothing
     target_kind: Array  # i32
     target: Array  # i32
+    item: Array  # i32, what a reason blames or praises, or an instruction names; EMPTY where that is no item
     word: Array  # i32, below WORDS: what it came from
     weight: Array  # f32, strength of the instruction, size of the reason in logits
     age: Array  # i32[], turns since it was said
@@ -53,7 +54,8 @@ class Requests(Struct):
         """Nothing was ever asked."""
         zeros = jnp.zeros(REQUESTS, jnp.int32)
         one = jnp.float32(1.0)
-        return cls(zeros, zeros, zeros + EMPTY, zeros, jnp.zeros(REQUESTS), jnp.int32(LONG_AGO), one, one)
+        none = zeros + EMPTY
+        return cls(zeros, zeros, none, none, zeros, jnp.zeros(REQUESTS), jnp.int32(LONG_AGO), one, one)
 
 
 def listen(before: Requests, obs: Observation, catalog: Catalog) -> Requests:
@@ -82,6 +84,7 @@ def _heard(obs: Observation, catalog: Catalog) -> Requests:
         intent=jnp.append(said.intent, asks).astype(jnp.int32),
         target_kind=jnp.append(said.target_kind, kind).astype(jnp.int32),
         target=jnp.append(said.target, target).astype(jnp.int32),
+        item=jnp.append(jnp.where(said.target_kind == KIND["item"], said.target, EMPTY), item).astype(jnp.int32),
         word=jnp.append(said.intent, len(INTENTS) + cause).astype(jnp.int32),
         weight=jnp.append(said.strength, jnp.abs(amount)),
         age=jnp.int32(0),

@@ -27,6 +27,7 @@ class Situation(Struct):
 
     catalog: Catalog
     near: Array  # f32[C, C], 1 where one category is related to the other and not the same
+    tag_category: Array  # i32[N], the category that most items of a tag have
     share: Array  # f32[C], of each category in what was seen lately
     seconds: Array  # f32[], mean duration of the last slate
     age: Array  # f32[], hours, mean age of the last slate
@@ -45,13 +46,8 @@ def satisfies(instruction: Any, item: Array, situation: Situation) -> Array:
     aimed = of_target(instruction, item, catalog)
     vector = catalog.embedding[item]
     example = catalog.embedding[jnp.clip(instruction.target, 0, catalog.n_items - 1)]
-    by_item = instruction.target_kind == KIND["item"]
-    like = jnp.where(by_item, _alike(jnp.sum(vector * example, axis=-1)), aimed)
-    tagged = jnp.argmax(jnp.any(catalog.tags == instruction.target, axis=-1))  # an item of the tag, for its category
-    named = jnp.where(instruction.target_kind == KIND["tag"], tagged, instruction.target)
-    of_named = catalog.category[jnp.clip(named, 0, catalog.n_items - 1)]
-    aim = jnp.where(by_item | (instruction.target_kind == KIND["tag"]), of_named, instruction.target)
-    related = situation.near[jnp.clip(aim, 0, n_categories - 1)][category]
+    like = jnp.where(instruction.target_kind == KIND["item"], _alike(jnp.sum(vector * example, axis=-1)), aimed)
+    related = situation.near[category_of(instruction, situation), category]
     unusual = jnp.clip(1.0 - n_categories * situation.share[category], 0.0, 1.0)
     longer = longer_by(catalog.duration[item], situation.seconds)
     fresher = fresher_by(catalog.age[item], situation.age)
@@ -100,6 +96,15 @@ def heard(instruction: Any, slate: Array, situation: Situation) -> Array:
     return jnp.where(jnp.any(slate >= 0), found, 0.0)
 
 
+def category_of(instruction: Any, situation: Situation) -> Array:
+    """i32[]: the category of what an instruction names: itself, or that of the tag or the item; 0 for anything else."""
+    catalog, kind, target = situation.catalog, instruction.target_kind, instruction.target
+    found = jnp.where(kind == KIND["category"], jnp.clip(target, 0, situation.share.shape[0] - 1), 0)
+    tags = situation.tag_category.shape[0]
+    found = jnp.where(kind == KIND["tag"], situation.tag_category[jnp.clip(target, 0, tags - 1)], found)
+    return jnp.where(kind == KIND["item"], catalog.category[jnp.clip(target, 0, catalog.n_items - 1)], found)
+
+
 def near_categories(embedding: np.ndarray, category: np.ndarray, n_categories: int) -> np.ndarray:
     """f32[C, C]: 1 for the RELATED categories whose mean item is nearest to a category's own. Host side.
 
@@ -114,6 +119,18 @@ def near_categories(embedding: np.ndarray, category: np.ndarray, n_categories: i
     best = np.argsort(-cosine, axis=1, kind="stable")[:, : min(RELATED, n_categories - 1)]
     np.put_along_axis(near, best, 1.0, axis=1)
     return near
+
+
+def tag_categories(tags: np.ndarray, category: np.ndarray) -> np.ndarray:
+    """i32[N]: the category that most items of each tag have, the lowest of several. Host side.
+
+    Args: tags i32[I, G], EMPTY where an item has fewer; category i32[I]. N is one more than the highest tag, at least 1.
+    """
+    item, _ = np.nonzero(tags >= 0)
+    tag = tags[tags >= 0]
+    counts = np.zeros((max(int(tags.max(initial=0)), 0) + 1, int(category.max()) + 1), np.int64)
+    np.add.at(counts, (tag, category[item]), 1)
+    return counts.argmax(axis=1).astype(np.int32)
 
 
 def longer_by(duration: Array, before: Array) -> Array:

@@ -8,7 +8,6 @@ put in order. One user; batches come from `vmap`.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -29,7 +28,7 @@ from jaxreco.users.voice import Aim, Request
 Array = jax.Array
 
 DRAWS_PER_SLOT = 7  # click, watch, like, comment, share, look on, leave
-DRAWS_OF_REFLECTION = 16  # see `_reflect`; drawn only for those who reflect
+DRAWS_OF_REFLECTION = 15  # see `_reflect`
 SESSIONS_REMEMBERED = 8
 WELCOME = 0.5  # inner product from which on an item counts as matching an interest
 SLOTS_UNROLLED = 5  # of the loop over a slate: 2.5 times the speed of one, half the compile time of all ten
@@ -58,6 +57,7 @@ class MindsetParams(Struct):
     population: Population
     clickbait: Array  # f32[I], at least 0: how much better an item looks than it is
     near: Array  # f32[C, C], 1 where categories are related and not the same
+    tag_category: Array  # i32[N], the category that most items of a tag have
     # utility of an item
     base: Any = param(default=-1.6, doc="utility of an item that matches nothing", unit="logit")
     affinity: Any = param(
@@ -283,14 +283,14 @@ class Mindset:
         )
 
     def opening(
-        self, key: Array, state: MindsetState, params: MindsetParams, catalog: Catalog, context: Context
+        self, key: Array, state: MindsetState, opens: Array, params: MindsetParams, catalog: Catalog, context: Context
     ) -> tuple[MindsetState, Instruction]:
-        """What the user says as it opens a session: mostly nothing. The key is consumed."""
+        """What the user says as it opens a session, where it does (`opens` bool[]): mostly nothing. The key is consumed."""
         del context, catalog
         if not self.talks:
             return state, Instruction.silent()
         draws = rng.uniforms(key, 5)
-        asks = (state.turns <= 0) & (draws[0] < params.opening)
+        asks = opens & (draws[0] < params.opening)
         said = rarely(asks, _greet, Instruction.silent(), draws[1:], state.row, state.focus, state.ideal, params)
         return state.replace(request=Request.of(said, state.seconds, state.age)), said
 
@@ -314,8 +314,8 @@ class Mindset:
         appeal = appeal._replace(utility=appeal.utility - above)
         familiar = familiar.at[0].add(above)
         walking = DRAWS_PER_SLOT * self.slate_size
-        draws = rng.uniforms(key, walking + 3)
-        of_slots, (chooses, speaks, senses) = draws[:walking], draws[walking:]
+        draws = rng.uniforms(key, walking + 3 + DRAWS_OF_REFLECTION)
+        of_slots, (chooses, speaks, senses), of_words = jnp.split(draws, (walking, walking + 3))
         chosen = self._choose(chooses, state, appeal, params)
         would_speak = (speaks < _voice(state, traits, params)).astype(jnp.float32) if self.talks else jnp.float32(0.0)
         walk = Walk(
@@ -345,9 +345,8 @@ class Mindset:
             hours = Hours(state.minutes, state.budget)
             mind = (Mind(state.mood, state.trust, state.boredom), unanswered)
             told = (state.row, state.focus, state.ideal, state.request)
-            reflect = functools.partial(_reflect, start=walking + 3)
             felt = (slots, matches, familiar, mind, hours)
-            said, trace = rarely(says, reflect, (said, trace), key, felt, told, traits.freshness, params, catalog)
+            said, trace = rarely(says, _reflect, (said, trace), of_words, felt, told, traits.freshness, params, catalog)
         state = _after(state, walk, done, feedback, said, appeal.category, matches, params, catalog)
         return state, feedback, said, trace
 
@@ -515,24 +514,20 @@ def _noise(uniform: Array) -> Array:
     return (uniform - 0.5) * jnp.float32(12**0.5)
 
 
-def _wish(row: Array, interest: Array, params: MindsetParams) -> Aim:
-    """What names an interest of a row of the pool."""
-    category, tag, item = params.population.traits.wishes[row, interest]
+def _wish(truly: Array, row: Array, focus: Array, uniform: Array, params: MindsetParams) -> Aim:
+    """What names the interest that this session is about; unless `truly` bool[], one of a row drawn evenly."""
+    wishes = params.population.traits.wishes
+    rows, interests = wishes.shape[:2]
+    anybodys = jnp.minimum((uniform * rows * interests).astype(jnp.int32), rows * interests - 1)
+    category, tag, item = wishes.reshape(-1, 3)[jnp.where(truly, row * interests + focus, anybodys)]
     return Aim(category, tag, jnp.int32(EMPTY), item)
-
-
-def _anybodys(uniform: Array, params: MindsetParams) -> Aim:
-    """The wish of a row drawn evenly, whoever it is."""
-    population = params.population
-    rows, interests = population.traits.wishes.shape[:2]
-    at = jnp.minimum((uniform * rows * interests).astype(jnp.int32), rows * interests - 1)
-    return _wish(at // interests, at % interests, params)
 
 
 def _situation(row: Array, exposure: Array, request: Request, params: MindsetParams, catalog: Catalog) -> Situation:
     return Situation(
         catalog=catalog,
         near=params.near,
+        tag_category=params.tag_category,
         share=exposure / jnp.maximum(jnp.sum(exposure), 1e-6),
         seconds=request.seconds,
         age=request.age,
@@ -642,28 +637,25 @@ def _greet(uniform: Array, row: Array, focus: Array, ideal: Array, params: Minds
     """The request that a session opens with. uniform f32[4]."""
     honest, which, other, longer = uniform
     truly = honest < params.population.traits.rho[row]
-    wish = voice.choose(truly, _wish(row, focus, params), _anybodys(other, params))
+    wish = _wish(truly, row, focus, other, params)
     wants_longer = jnp.where(truly, ideal > jnp.log(params.usual_seconds), longer < 0.5)
     return voice.greeting(which, wish, wants_longer)
 
 
 def _reflect(
-    key: Array,
+    draws: Array,
     felt: tuple[Slots, Array, Array, tuple[Mind, Mind], Hours],
     told: tuple[Array, Array, Array, Request],
     freshness: Array,
     params: MindsetParams,
     catalog: Catalog,
-    *,
-    start: int,
 ) -> tuple[Instruction, Trace]:
-    """What a user who reflects says, and why its mind has changed.
+    """What a user who reflects says, and why its mind has changed. draws f32[DRAWS_OF_REFLECTION].
 
     With probability 1 - rho it knows nothing of itself, and both are drawn without its state.
     """
     slots, matches, familiar, minds, hours = felt
     row, focus, ideal, request = told
-    draws = rng.uniforms(key, DRAWS_OF_REFLECTION, start)
     item = jnp.maximum(slots.item, 0)
     best = jnp.max(matches, axis=-1)
     seconds = jnp.log(slots.seconds)
@@ -678,11 +670,11 @@ def _reflect(
     }
     losses = jnp.stack([lost[name] for name in reflection.OF_SLOTS])
     found = reflection.reasons(slots, losses, seconds > ideal, *minds, hours, params)
-    true = voice.complaint(found, draws[0], _wish(row, focus, params), request, catalog)
-    false = voice.misled(draws[1:5], _anybodys(draws[5], params), catalog)
-    truly = draws[6] < params.population.traits.rho[row]
-    why = voice.choose(truly, reflection.trace_of(found), reflection.misreported(draws[7:16], catalog.n_items))
-    return voice.choose(truly, true, false), why
+    truly = draws[4] < params.population.traits.rho[row]
+    bother = voice.choose(truly, voice.bothered(found), voice.misled(draws[1:4], catalog.n_items))
+    wish = _wish(truly, row, focus, draws[5], params)
+    ranked = voice.choose(truly, reflection.ranked(found), reflection.misreported(draws[6:15], catalog.n_items))
+    return voice.complaint(bother, draws[0], wish, request, catalog), Trace(*ranked)
 
 
 def _feedback(slate: Array, done: Deed, walk: Walk, minutes: Array) -> Feedback:

@@ -11,17 +11,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreco.base import EMPTY, Catalog
-from jaxreco.talk.satisfies import near_categories
+from jaxreco.talk.satisfies import near_categories, tag_categories
 
 NEIGHBOURS = 16  # similar users whose tastes make up "people like me"
 ROWS = 512  # of the pool at once: a matrix of the whole pool by the whole catalog would not fit
 
 
-def lengths_and_ages(catalog: Catalog, n_categories: int) -> dict[str, Any]:
-    """The fields of MindsetParams that follow from the catalog: near f32[C, C], usual_seconds and usual_age f32[]."""
+def known_of(catalog: Catalog, n_categories: int) -> dict[str, Any]:
+    """The fields of MindsetParams that follow from the catalog.
+
+    near f32[C, C], tag_category i32[N], usual_seconds and usual_age f32[].
+    """
     embedding, category = np.asarray(catalog.embedding), np.asarray(catalog.category)
     return {
         "near": jnp.asarray(near_categories(embedding, category, n_categories)),
+        "tag_category": jnp.asarray(tag_categories(np.asarray(catalog.tags), category)),
         "usual_seconds": float(np.exp(np.log(np.asarray(catalog.duration)).mean())),
         "usual_age": float(np.asarray(catalog.age).mean()),
     }

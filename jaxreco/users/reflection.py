@@ -11,18 +11,21 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxreco.base import EMPTY, Trace
+from jaxreco.base import EMPTY
 from jaxreco.struct import Struct
-from jaxreco.talk.grammar import CAUSE, REASONS, trace_tokens
+from jaxreco.talk.grammar import CAUSE, REASONS
 from jaxreco.users import mechanisms as law
 
 Array = jax.Array
 
 # Causes that lower the utility of slots, in the order of `lost`.
 OF_SLOTS = ("sated", "creator", "seen", "off_taste", "elsewhere", "stale", "long")
-SCENARIOS = len(OF_SLOTS) + 3  # as it was, each of them away, without bait, without the answer to a request
+# As it was, each of them away, without bait, without the answer to a request; and idle ones, for whole vectors of a CPU.
+SCENARIOS, WITHOUT_BAIT, UNANSWERED = 16, len(OF_SLOTS) + 1, len(OF_SLOTS) + 2
 BLAMED = (*OF_SLOTS, "bait", "ignored", "time")  # in the order of the amounts
+_FIRST_LESS_EACH = (np.eye(SCENARIOS)[0] - np.eye(SCENARIOS)[1 : UNANSWERED + 1]).astype(np.float32)
 
 
 class Slots(NamedTuple):
@@ -62,49 +65,58 @@ class Reasons(Struct):
     best: Array  # i32[], the item of that slot
 
 
-def urge(utility: Array, slots: Slots, baited: Array, mind: Mind, hours: Hours, params: Any) -> tuple[Array, Array]:
-    """Expected log-odds of leaving after the slots, less the bias, f32[N] of N scenarios; and the first's part of time.
+def urge(utility: Array, slots: Slots, baited: Array, mind: Mind, hours: Hours, params: Any) -> Array:
+    """Expected log-odds of leaving after the slots, less the bias, f32[N] of N scenarios.
 
     How far promises are broken is taken from the first scenario: more utility raises promise and performance alike.
+    Trust is taken from before the slate where it decides on clicks.
 
-    Args: utility f32[N, K]; baited f32[N], 0 where the lure is away; mind f32[N] each.
+    Args: utility f32[K, N]; baited f32[N], 0 where the lure is away; mind f32[N] each.
     """
-    looks = utility + slots.lure * baited[:, None]
-    click = law.click_probability(looks + params.click_trust * (mind.trust[:, None] - 0.5))
-    kept = law.expected_fraction(utility, params.watch_bias, params.watch_slope, params.watch_noise)
-    promised = law.expected_fraction(looks[0], params.watch_bias, params.watch_slope, params.watch_noise)
-    broken = jnp.maximum(promised - kept[0], 0.0) * baited[:, None]
-    felt = click * law.let_down(kept, broken, params.disappointment, params.aspiration)
-    mood, boredom = gone_through(click, felt, slots.examined, mind, params)
-    delight = jnp.maximum(kept - params.aspiration, 0.0)
-    change = (
-        params.trust_gain * delight * (1.0 - mind.trust[:, None]) - params.trust_loss * broken * mind.trust[:, None]
-    )
-    trust = mind.trust + jnp.sum(click * slots.examined * change, axis=-1)
-    glance = jnp.minimum(params.glimpse_seconds, slots.seconds)
-    seconds = (
-        jnp.sum((click * (kept * slots.seconds - glance) + glance) * slots.examined, axis=-1) + params.load_seconds
-    )
-    before, after = (jnp.minimum(x / hours.budget, 3.0) for x in (hours.spent, hours.spent + seconds / 60.0))
-    total = params.leave_time * after + params.leave_boredom * boredom
-    return total - params.leave_mood * mood - params.leave_trust * trust, params.leave_time * (after[0] - before)
+    broken = jnp.maximum(_fraction(slots.utility + slots.lure, params) - _fraction(slots.utility, params), 0.0)
+    trusting = params.click_trust * (mind.trust - 0.5)
+    mood, trust, boredom = mind
+    minutes = hours.spent + params.load_seconds / 60.0
+    # Unrolled, and a row of scenarios at a time: a compiler makes vectors of rows, not of matrices of ten by ten.
+    for k in range(utility.shape[0]):
+        click = law.click_probability(utility[k] + slots.lure[k] * baited + trusting)
+        kept, bait, looked = _fraction(utility[k], params), broken[k] * baited, slots.examined[k]
+        felt = click * law.let_down(kept, bait, params.disappointment, params.aspiration)
+        mood, boredom = gone_through(click, felt, looked, mood, boredom, params)
+        delight = jnp.maximum(kept - params.aspiration, 0.0)
+        surprised = law.trust_step(mind.trust, delight, bait, params.trust_gain, params.trust_loss) - mind.trust
+        trust = trust + looked * click * surprised
+        minutes = minutes + looked * _minutes(click, kept, slots.seconds[k], params)
+    spent = params.leave_time * jnp.minimum(minutes / hours.budget, 3.0)
+    return spent + params.leave_boredom * boredom - params.leave_mood * mood - params.leave_trust * trust
 
 
-def gone_through(click: Array, felt: Array, examined: Array, mind: Mind, params: Any) -> tuple[Array, Array]:
-    """Mood and boredom f32[N] after the slots: `law.mood_step` and the count of skips, both linear, unrolled.
+def urge_of_time(slots: Slots, mind: Mind, hours: Hours, params: Any) -> Array:
+    """f32[]: the part of the slate's own minutes in the urge. mind: f32[] each, before the slate."""
+    click = law.click_probability(slots.utility + slots.lure + params.click_trust * (mind.trust - 0.5))
+    minutes = jnp.sum(slots.examined * _minutes(click, _fraction(slots.utility, params), slots.seconds, params))
+    after = hours.spent + params.load_seconds / 60.0 + minutes
+    before, after = (jnp.minimum(x / hours.budget, 3.0) for x in (hours.spent, after))
+    return params.leave_time * (after - before)
 
-    A slot weighs (1 - rate) to the number of slots after it in mood, and the chance that all after it are skipped in
-    boredom; written as products and powers, because a loop over ten slots costs ten times the dispatch.
-    """
-    k = jnp.arange(examined.shape[0])
-    from_here = (k[:, None] >= k).astype(jnp.float32) * examined[:, None]  # [j, k]: slot j is looked at, at k or after
-    number = jnp.sum(from_here, axis=0)
-    keep = 1.0 - params.mood_rate
-    weight = params.mood_rate * examined * keep ** jnp.maximum(number - 1.0, 0.0)
-    mood = mind.mood * keep ** number[0] + (felt - params.aspiration) @ weight
-    skipped = jnp.exp(jnp.log1p(-jnp.minimum(click, 1.0 - 1e-7)) @ from_here)
-    boredom = mind.boredom * skipped[:, 0] + skipped @ examined
-    return mood, boredom
+
+def gone_through(
+    click: Array, felt: Array, examined: Array, mood: Array, boredom: Array, params: Any
+) -> tuple[Array, Array]:
+    """Mood and boredom after one slot, in expectation: f32[N] as click, felt, mood, boredom; examined f32[], 0 or 1."""
+    after = law.mood_step(mood, felt, params.aspiration, params.mood_rate)
+    skipped = (1.0 - click) * (boredom + 1.0)
+    return jnp.where(examined > 0, after, mood), jnp.where(examined > 0, skipped, boredom)
+
+
+def _minutes(click: Array, kept: Array, seconds: Array, params: Any) -> Array:
+    """Expected minutes at a slot that is looked at."""
+    glance = jnp.minimum(params.glimpse_seconds, seconds)
+    return (click * (kept * seconds - glance) + glance) / 60.0
+
+
+def _fraction(utility: Array, params: Any) -> Array:
+    return law.expected_fraction(utility, params.watch_bias, params.watch_slope, params.watch_noise)
 
 
 def reasons(
@@ -116,13 +128,14 @@ def reasons(
       lost: f32[len(OF_SLOTS), K], utility that each cause took. too_long: bool[K], longer than wanted (else shorter).
       before: the mind as it went into the slate. unanswered: as it would have been without the answer to its request.
     """
-    nothing = jnp.zeros((1, slots.lure.shape[0]))
-    utility = slots.utility + jnp.concatenate([nothing, lost, nothing, nothing])
+    utility = slots.utility[:, None] + jnp.pad(lost.T, ((0, 0), (1, SCENARIOS - 1 - len(OF_SLOTS))))
     scenario = jnp.arange(SCENARIOS)
-    baited = (scenario != SCENARIOS - 2).astype(jnp.float32)
-    mind = Mind(*(jnp.where(scenario == SCENARIOS - 1, u, b) for b, u in zip(before, unanswered, strict=True)))
-    urges, of_time = urge(utility, slots, baited, mind, hours, params)
-    amount = jnp.concatenate([urges[0] - urges[1:], of_time[None]])
+    baited = (scenario != WITHOUT_BAIT).astype(jnp.float32)
+    mind = Mind(*(jnp.where(scenario == UNANSWERED, u, b) for b, u in zip(before, unanswered, strict=True)))
+    urges = urge(utility, slots, baited, mind, hours, params)
+    # As a product, before which a compiler works the urges out once; each side of a difference it would work out anew.
+    falls = jnp.dot(_FIRST_LESS_EACH, urges, precision="highest")
+    amount = jnp.append(falls, urge_of_time(slots, before, hours, params))
     blame = jnp.concatenate([lost, (slots.lure * slots.enjoyed)[None]]) * slots.examined
     worst = jnp.argmax(blame, axis=-1)
     cause, place = jnp.asarray([CAUSE[name] for name in BLAMED]), jnp.arange(len(BLAMED))
@@ -139,29 +152,36 @@ def reasons(
     )
 
 
-def trace_of(found: Reasons) -> Trace:
-    """The REASONS of greatest effect, either way, strongest first; a reason without effect is left out."""
+def ranked(found: Reasons) -> tuple[Array, Array, Array]:
+    """The REASONS of greatest effect, either way, strongest first; a reason without effect is left out.
+
+    Returns: what makes a `Trace`: cause i32[REASONS], amount f32[REASONS], item i32[REASONS].
+    """
     cause = jnp.concatenate([found.cause, jnp.full(1, CAUSE["delight"], jnp.int32)])
     amount = jnp.concatenate([found.amount, -found.delight[None]])
     item = jnp.concatenate([found.item, found.best[None]])
-    size, ranked = jnp.abs(amount), []
+    size, order = jnp.abs(amount), []
     for _ in range(REASONS):
         at = jnp.argmax(size)
-        ranked.append(at)
+        order.append(at)
         size = jnp.where(jnp.arange(size.shape[0]) == at, -1.0, size)
-    order = jnp.stack(ranked)
-    there = jnp.abs(amount[order]) > 1e-3
-    cause = jnp.where(there, cause[order], 0)
-    amount, item = jnp.where(there, amount[order], 0.0), jnp.where(there, item[order], EMPTY)
-    return Trace(cause, amount, item, trace_tokens(cause, amount, item))
+    first = jnp.stack(order)
+    there = jnp.abs(amount[first]) > 1e-3
+    return (
+        jnp.where(there, cause[first], 0),
+        jnp.where(there, amount[first], 0.0),
+        jnp.where(there, item[first], EMPTY),
+    )
 
 
-def misreported(uniform: Array, n_items: int) -> Trace:
-    """A trace that has nothing to do with the user: causes, amounts and items drawn evenly. uniform f32[3 * REASONS]."""
+def misreported(uniform: Array, n_items: int) -> tuple[Array, Array, Array]:
+    """Reasons that have nothing to do with the user: causes, amounts and items drawn evenly. uniform f32[3 * REASONS].
+
+    Returns: as `ranked`.
+    """
     u, v, w = uniform.reshape(3, REASONS)
     kinds = jnp.asarray([*(CAUSE[name] for name in BLAMED), CAUSE["short"], CAUSE["delight"]])
     cause = kinds[jnp.minimum((u * len(kinds)).astype(jnp.int32), len(kinds) - 1)]
     amount = 2.0 * jnp.cumprod(0.3 + 0.7 * v) * jnp.where(cause == CAUSE["delight"], -1.0, 1.0)
     item = jnp.minimum((w * n_items).astype(jnp.int32), n_items - 1)
-    item = jnp.where((cause == CAUSE["time"]) | (cause == CAUSE["ignored"]), EMPTY, item)
-    return Trace(cause, amount, item, trace_tokens(cause, amount, item))
+    return cause, amount, jnp.where((cause == CAUSE["time"]) | (cause == CAUSE["ignored"]), EMPTY, item)

@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxreco.base import EMPTY, Catalog, Instruction
 from jaxreco.struct import Struct
-from jaxreco.talk.grammar import CAUSE, CAUSES, INTENT, KIND, STRENGTHS
+from jaxreco.talk.grammar import CAUSE, CAUSES, INTENT, KIND, STRENGTHS, Said
 from jaxreco.users.reflection import Reasons
 
 Array = jax.Array
@@ -79,11 +79,12 @@ def _table(index: dict[str, int], which: int) -> np.ndarray:
 
 
 _INTENT, _KIND = _table(INTENT, 0), _table(KIND, 1)
+_COMPLAINTS = np.array([CAUSE[name] for name in REQUESTS if name != "opening"], np.int32)
 _COUNT = np.array([len(REQUESTS.get(cause, ())) or 1 for cause in CAUSES], np.int32)
 
 
-def request_for(cause: Array, draw: Array, shown: Aim, wish: Aim, strength: Array) -> Instruction:
-    """The instruction of a user who is bothered by `cause` i32[].
+def request_for(cause: Array, draw: Array, shown: Aim, wish: Aim, strength: Array) -> Said:
+    """What a user asks for who is bothered by `cause` i32[].
 
     Args: draw f32[] in (0, 1), which request; shown, what is to blame; wish, what it would rather have; strength f32[].
     """
@@ -95,17 +96,40 @@ def request_for(cause: Array, draw: Array, shown: Aim, wish: Aim, strength: Arra
     for name in Aim._fields:
         target = jnp.where(kind == KIND[name], getattr(aim, name), target)
     intent = jnp.where((kind > 0) & (target < 0), 0, intent)  # an item without a tag names none
-    return Instruction.of(intent, kind, target, strength, cause)
+    return Said(intent, kind, target, strength, cause)
 
 
-def complaint(found: Reasons, draw: Array, wish: Aim, last: Request, catalog: Catalog) -> Instruction:
-    """What a user asks for whose urge to leave has risen for these reasons; who was ignored asks again, louder."""
+class Bother(NamedTuple):
+    """What a user says that bothers it. i32[] unless said otherwise."""
+
+    cause: Array
+    item: Array  # that is to blame
+    strength: Array  # f32[]
+
+
+def bothered(found: Reasons) -> Bother:
+    """By the cause that raised the urge to leave most."""
     worst = jnp.argmax(found.amount)
-    amount, cause = found.amount[worst], found.cause[worst]
+    amount = found.amount[worst]
     strength = jnp.asarray(STRENGTHS)[(amount > 0.3).astype(jnp.int32) + (amount > 1.0)]
-    fresh = request_for(cause, draw, aim_at(found.item[worst], catalog), wish, strength)
-    again = Instruction.of(last.intent, last.target_kind, last.target, last.strength + STRENGTHS[0], cause)
-    return choose((cause == CAUSE["ignored"]) & (last.intent > 0), again, fresh)
+    return Bother(found.cause[worst], found.item[worst], strength)
+
+
+def misled(uniform: Array, n_items: int) -> Bother:
+    """By anything: drawn without the user's state. uniform f32[3]."""
+    cause, item, strength = uniform
+    return Bother(
+        jnp.asarray(_COMPLAINTS)[jnp.minimum((cause * len(_COMPLAINTS)).astype(jnp.int32), len(_COMPLAINTS) - 1)],
+        jnp.minimum((item * n_items).astype(jnp.int32), n_items - 1),
+        jnp.asarray(STRENGTHS)[jnp.minimum((strength * len(STRENGTHS)).astype(jnp.int32), len(STRENGTHS) - 1)],
+    )
+
+
+def complaint(bother: Bother, draw: Array, wish: Aim, last: Request, catalog: Catalog) -> Instruction:
+    """What a user asks for whom something bothers; who was ignored asks again, louder. draw: see `request_for`."""
+    fresh = request_for(bother.cause, draw, aim_at(bother.item, catalog), wish, bother.strength)
+    again = Said(last.intent, last.target_kind, last.target, last.strength + STRENGTHS[0], bother.cause)
+    return Instruction.of(*choose((bother.cause == CAUSE["ignored"]) & (last.intent > 0), again, fresh))
 
 
 def greeting(draw: Array, wish: Aim, longer: Array) -> Instruction:
@@ -115,20 +139,9 @@ def greeting(draw: Array, wish: Aim, longer: Array) -> Instruction:
     """
     said = request_for(jnp.int32(CAUSE["opening"]), draw, wish, wish, jnp.float32(STRENGTHS[1]))
     swap = longer & (said.intent == INTENT["shorter"])
-    intent = jnp.where(swap, INTENT["longer"], said.intent)
-    return Instruction.of(intent, said.target_kind, said.target, said.strength, said.cause)
-
-
-def misled(uniform: Array, wish: Aim, catalog: Catalog) -> Instruction:
-    """A complaint drawn without the user's state: cause, request, item. uniform f32[4]; wish, somebody else's."""
-    u, v, w, strength = uniform
-    causes = jnp.asarray([CAUSE[name] for name in REQUESTS if name != "opening"])
-    cause = causes[jnp.minimum((u * len(causes)).astype(jnp.int32), len(causes) - 1)]
-    item = jnp.minimum((w * catalog.n_items).astype(jnp.int32), catalog.n_items - 1)
-    level = jnp.minimum((strength * len(STRENGTHS)).astype(jnp.int32), len(STRENGTHS) - 1)
-    return request_for(cause, v, aim_at(item, catalog), wish, jnp.asarray(STRENGTHS)[level])
+    return Instruction.of(*said._replace(intent=jnp.where(swap, INTENT["longer"], said.intent)))
 
 
 def choose(flag: Array, yes: Any, no: Any) -> Any:
-    """`yes` where flag bool[] is true, else `no`: instructions or traces."""
+    """`yes` where flag bool[] is true, else `no`: trees of one structure."""
     return jax.tree.map(lambda a, b: jnp.where(flag, a, b), yes, no)
