@@ -43,7 +43,7 @@ class Plan:
       users: numbers of users. headline: the one that is compared with rivals.
       training: users of the training update. rounds: how often ours and the rivals take turns.
       repeats: of a figure. seconds: of a repeat.
-      world: registered name. world_options: its statics.
+      world: registered name. world_options: its statics. silence: statics under which its users say nothing, if any.
     """
 
     users: tuple[int, ...]
@@ -54,6 +54,7 @@ class Plan:
     seconds: float = 1.0
     world: str = "Feed-v0"
     world_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    silence: dict[str, Any] = dataclasses.field(default_factory=lambda: {"talks": False})
 
 
 QUICK = Plan(users=(1, 512, 8192))
@@ -127,6 +128,11 @@ def run(
         rows += _rival_rows(rival, figure, headline, plan.world, **shared)
     notes = [f"the machine was busy before (load {load:.1f}): figures are too low."] if load > 0.5 else []
     notes += [f"{RATES[f.protocol]}, {f.users:,} users: skipped, {f.skipped}." for f in figures if f.skipped]
+    if plan.silence:
+        say("world alone, with and without words")
+        row, note = _talking(plan, **shared)
+        rows.append(row)
+        notes.append(note)
     tables = [_table(figures, plan.world)]
     if any(figure.rates for _, figure in theirs):
         tables.append(_rival_table(theirs, headline))
@@ -194,6 +200,18 @@ def _alone(plan: Plan, ours: Callable[[Figure, str], None]) -> list[Figure]:
         if figure.skipped:
             broken[figure.protocol] = figure.skipped
     return [figure for figure, _ in figures]
+
+
+def _talking(plan: Plan, **shared: Any) -> tuple[Row, str]:
+    """What is left of the world's speed when its users talk: taking turns with silent ones, in one process."""
+    options = {"seconds": plan.seconds, "repeats": 3 * plan.repeats, "other_options": plan.silence}
+    found = measure(Spec("ratio", plan.headline, "random", plan.world, plan.world_options, **options))
+    shared |= {"protocol": "env_alone", "agent": "random", "n_users": plan.headline, "world": plan.world}
+    if "skipped" in found:
+        return Row("user_turns_per_s_ratio", None, against="silence", **shared), f"with words: {found['skipped']}."
+    median, low, high = spread(found["ratios"])
+    note = f"With users who talk the world alone keeps {median:.2f} ({low:.2f} .. {high:.2f}) of its speed in silence."
+    return _row("user_turns_per_s_ratio", found["ratios"], against="silence", **shared), note
 
 
 def _rows(figure: Figure, **shared: Any) -> list[Row]:

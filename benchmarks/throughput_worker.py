@@ -28,8 +28,9 @@ class Spec:
     """What to measure.
 
     Args:
-      what: "slates" (random slates and nothing else), "rollout" (the world with an agent) or "training".
-      world, agent: registered names; world_options: statics of the world.
+      what: "slates" (random slates and nothing else), "rollout" (the world with an agent), "ratio" (its speed relative to
+        that of the world with `other_options`, taking turns) or "training".
+      world, agent: registered names; world_options, other_options: statics of the world.
       users: B. seconds: of one repeat, about. repeats: how often.
       devices: host devices to force on CPU.
     """
@@ -39,6 +40,7 @@ class Spec:
     agent: str = "random"
     world: str = "Feed-v0"
     world_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    other_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     seconds: float = 1.0
     repeats: int = 5
     devices: int = dataclasses.field(default_factory=runtime.host_devices)
@@ -47,7 +49,8 @@ class Spec:
 def measure(spec: Spec) -> dict[str, Any]:
     """Run one measurement in a new process.
 
-    Returns: {"rates": [user-turns/s, one a repeat], "compile_s", "peak_mb", "device"}, or {"skipped": why}.
+    Returns: {"rates": [user-turns/s, one a repeat], "compile_s", "peak_mb", "device"}, for "ratio" {"ratios", "device"}, or
+    {"skipped": why}.
     """
     flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if not flag.startswith(runtime.FLAG)]
     environment = os.environ | {
@@ -70,6 +73,8 @@ def main(text: str) -> dict[str, Any]:
     from jaxreco import provenance
 
     spec = Spec(**json.loads(text))
+    if spec.what == "ratio":
+        return {"ratios": speed_ratios(spec), "device": provenance.device()}
     prepare = {"slates": slate_calls, "rollout": rollout_calls, "training": training_calls}[spec.what]
     ready = prepare(spec)
     if isinstance(ready, str):
@@ -92,6 +97,14 @@ def time_calls(call: Callable[[], Any], turns: int, seconds: float, repeats: int
             call()
         rates.append(calls * turns / (time.perf_counter() - began))
     return rates
+
+
+def speed_ratios(spec: Spec) -> list[float]:
+    """Speed of the world over that with the other statics, one ratio a repeat: each is timed just after the other."""
+    other = dataclasses.replace(spec, world_options=spec.world_options | spec.other_options)
+    (_, ours, turns), (_, theirs, _) = rollout_calls(spec), rollout_calls(other)
+    each = [[time_calls(call, turns, spec.seconds / 2, 1)[0] for call in (ours, theirs)] for _ in range(spec.repeats)]
+    return [mine / others for mine, others in each]
 
 
 Ready = tuple[float, Callable[[], Any], int]  # compile seconds, the call, its user-turns

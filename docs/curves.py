@@ -29,7 +29,7 @@ INK, GREY = "#333333", "#d9d9d9"
 COLOURS = ("#1b6ca8", "#d1495b", "#3a7d44", "#8d6a9f")
 
 defaults = {f.name: f.default for f in dataclasses.fields(MindsetParams) if "doc" in f.metadata}
-P = MindsetParams(population=None, clickbait=None, near=None)  # type: ignore[arg-type]
+P = MindsetParams(population=None, clickbait=None, near=None, tag_category=None)  # type: ignore[arg-type]
 
 
 # -- the table -------------------------------------------------------------------------------------------------

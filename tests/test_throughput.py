@@ -33,8 +33,14 @@ open("peers_results.jsonl", "a").write("here")
 """
 
 
-def make_coin(slate_size: int = 3, history_length: int = 6, action_mode: Any = "slate", choice: str = "cascade") -> Any:
-    return coin_world(slate_size=3)
+def make_coin(
+    slate_size: int = 3,
+    history_length: int = 6,
+    action_mode: Any = "slate",
+    choice: str = "cascade",
+    talks: bool = True,
+) -> Any:
+    return coin_world(slate_size=3)  # whether it should talk or not, it does not
 
 
 @pytest.fixture(autouse=True)
@@ -144,3 +150,13 @@ def test_a_process_that_fails_says_why():
 
 def test_short_numbers():
     assert [short(x) for x in (12.34, 999.7e3, 760_400.0, 2_345_678.0)] == ["12.3", "1000k", "760k", "2.35M"]
+
+
+def test_users_who_talk_take_turns_with_silent_ones():
+    report = throughput.run(plan=TINY)
+    row = next(row for row in report.rows if row.against == "silence")
+    assert row.metric == "user_turns_per_s_ratio"
+    assert 0.0 < row.low <= row.value <= row.high
+    assert any("in silence" in note for note in report.notes)
+    quiet = throughput.run(plan=dataclasses.replace(TINY, silence={}))
+    assert not [row for row in quiet.rows if row.against == "silence"]
