@@ -275,10 +275,9 @@ def _following(setting: Setting, names: tuple[str, ...], chosen: tuple[str, ...]
         others = [("default", hearing) for hearing in HEARINGS[1:]]
         for world, hearing in [*others, *((name, "real") for name in names if name in FOLLOW_WORLDS[1:])]:
             _followed(setting, world, hearing, LEARNER, rows)
-    table = plain_table("intent", *shown, words=1, title="Following")
-    for intent in INTENTS[1:]:
+    table = plain_table("intent", *(name.replace("@", "\n@") for name in shown), words=1, title="Following")
+    for intent in (*INTENTS[1:], "macro"):
         table.add_row(intent, *(_hundredths(column.get(intent)) for column in shown.values()))
-    table.add_row("macro", *(words(column["macro"]) for column in shown.values()))
     for k in range(1, following.TRIALS + 1):
         table.add_row(f"pass^{k}", *(_hundredths(column.get(f"pass^{k}")) for column in shown.values()))
     return table
