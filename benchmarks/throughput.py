@@ -204,8 +204,17 @@ def _alone(plan: Plan, ours: Callable[[Figure, str], None]) -> list[Figure]:
 
 def _talking(plan: Plan, **shared: Any) -> tuple[Row, str]:
     """What is left of the world's speed when its users talk: taking turns with silent ones, in one process."""
-    options = {"seconds": plan.seconds, "repeats": 3 * plan.repeats, "other_options": plan.silence}
-    found = measure(Spec("ratio", plan.headline, "random", plan.world, plan.world_options, **options))
+    found = measure(
+        Spec(
+            "ratio",
+            plan.headline,
+            world=plan.world,
+            world_options=plan.world_options,
+            other_options=plan.silence,
+            seconds=plan.seconds,
+            repeats=3 * plan.repeats,
+        )
+    )
     shared |= {"protocol": "env_alone", "agent": "random", "n_users": plan.headline, "world": plan.world}
     if "skipped" in found:
         return Row("user_turns_per_s_ratio", None, against="silence", **shared), f"with words: {found['skipped']}."

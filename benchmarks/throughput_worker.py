@@ -40,10 +40,10 @@ class Spec:
     agent: str = "random"
     world: str = "Feed-v0"
     world_options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    other_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     seconds: float = 1.0
     repeats: int = 5
     devices: int = dataclasses.field(default_factory=runtime.host_devices)
+    other_options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def measure(spec: Spec) -> dict[str, Any]:
