@@ -53,18 +53,18 @@ class Obedient:
     ) -> tuple[Array, Requests, None]:
         """The slate i32[K]. The key is not needed."""
         asked = listen(memory, obs, catalog)
+        request = jax.tree.map(lambda x: x[0], asked)
         situation = Situation(
             catalog=catalog,
             near=agent_params.near,
             tag_category=agent_params.tag_category,
             share=category_share(obs, catalog, agent_params.near.shape[0]),
-            seconds=asked.seconds,
-            age=asked.hours,
+            seconds=request.seconds,
+            age=request.hours,
             peers=watched(obs, catalog),
         )
-        request = jax.tree.map(lambda x: x[0] if jnp.ndim(x) else x, asked)
         does = satisfies(request, jnp.arange(catalog.n_items), situation) >= HALF
-        stands = (request.intent > 0) & (asked.age < STANDS)
+        stands = (request.intent > 0) & (request.age < STANDS)
         scores = without_seen(jnp.log(catalog.popularity + 1e-9), obs.history.item)
         scores = jnp.where(stands & ~does, scores - 1e7, scores)  # below what was seen: obedience first
         return jax.lax.top_k(scores, obs.slate.shape[0])[1], asked, None

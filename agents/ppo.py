@@ -44,8 +44,8 @@ HEED = (1.0, 1.0, 1.0, 0.3)  # to begin with, of requests that are 0, 1, 2 and m
 OF_A_REASON = 0.3  # to begin with, of a reason relative to an instruction
 PEERS = 1.0  # weight of the belief in items that "people like me" watch
 # What is said of lasting tastes, in slots that it is worth: watched to the end, or skipped where negative. What somebody
-# asks to see less of it has mostly seen too much of: that is no matter of taste.
-TELLS = {"more": 24.0, "like": 24.0, "delight": 8.0, "elsewhere": 16.0, "off_taste": -16.0}
+# asks to see less of it has mostly seen too much of: that is no matter of taste. What delights was watched: known already.
+TELLS = {"more": 24.0, "like": 24.0, "elsewhere": 4.0, "off_taste": -4.0}
 _TELLS = np.array([TELLS.get(word, 0.0) for word in (*INTENTS, *CAUSES)], np.float32)
 SHARPNESS = 4.0  # of the radial basis functions: half height at an inner product of 0.83
 
@@ -156,8 +156,8 @@ class Network(nnx.Module):
     def weigh(self, asked: Requests) -> Array:
         """f32[REQUESTS]: how much of each standing request to heed, by what it is and how long it has stood."""
         word = (asked.word[:, None] == jnp.arange(reading.WORDS)) * (asked.weight * (asked.intent > 0))[:, None]
-        age = jnp.arange(len(HEED)) == jnp.minimum(asked.age, len(HEED) - 1)
-        return word @ (self.heed[...] @ age)
+        age = jnp.arange(len(HEED)) == jnp.minimum(asked.age, len(HEED) - 1)[:, None]
+        return jnp.sum((word @ self.heed[...]) * age, axis=-1)
 
     def judge(
         self, hidden: Array, percept: Percept, items: Array, membership: Array, near: Array, catalog: Catalog

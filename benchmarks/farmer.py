@@ -46,6 +46,6 @@ class Farmer:
         slate, asked, _ = Obedient().act(key, agent_params, memory, obs, catalog)
         worst = without_seen(-jnp.log(catalog.popularity + 1e-9), obs.history.item)
         annoying = jax.lax.top_k(worst, obs.slate.shape[0])[1]
-        stands = (asked.intent[0] > 0) & (asked.age < STANDS)
+        stands = (asked.intent[0] > 0) & (asked.age[0] < STANDS)
         quiet = ~stands & ((obs.session_turn == 0) if self.when == "openings" else True)
         return jnp.where(quiet, annoying, slate), asked, None

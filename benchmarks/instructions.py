@@ -3,7 +3,8 @@
 Worth: the learning agent is trained with its users' words, without them, and with words shuffled among those who speak
 in the same turn; in the world as it is, in one where being heard changes nothing but users know what they want
 (honour_gain 0, rho 1), and in one where words say nothing either (honour_gain 0, rho 0), where nothing must be gained.
-Following, farming and the faithfulness of traces are measured in the world as it is.
+Reasons: the same learner without its users' reasons, with the reasons that come beside their words, and with users who
+think aloud, giving reasons in every turn. Following, farming and the faithfulness of traces are measured in the world as it is.
 """
 
 from __future__ import annotations
@@ -42,8 +43,13 @@ WORLDS: dict[str, tuple[dict[str, float], dict[str, float]]] = {
 }
 QUICK_WORLDS = ("default", "honour0_rho1", "rho0_honour0")
 FOLLOW_WORLDS = ("default", "rho0", "honour0", "rho0_honour0")  # in which following is measured, of those that are run
-NO_TRACE_WORLDS = ("default", "honour0_rho1")  # in which the learner is also trained without reasons
-NO_TRACE = "no_trace"
+REASON_WORLDS = (
+    "default",
+    "honour0_rho1",
+)  # in which the learner is also trained without reasons, and with more of them
+# What the learner hears beside instructions: statics of the world.
+NO_TRACE, ALOUD = "no_trace", "think_aloud"
+REASONS: dict[str, dict[str, bool]] = {NO_TRACE: {"exposes_trace": False}, ALOUD: {"think_aloud": True}}
 METRICS = ("reward", "sessions_30d")
 TEMPERATURE = 0.2  # of every learning agent when it is evaluated: one for all, so that nothing is chosen for one
 LEARNER = "ppo"
@@ -75,9 +81,9 @@ class Setting:
     def trained(self, name: str, variant: str, seed: int) -> tuple[Any, Any, Any, Any]:
         """(env, params, agent, agent_params) of a learner, trained now or taken from the folder of runs.
 
-        Args: variant, one of HEARINGS, or NO_TRACE: it hears its users' instructions but not their reasons.
+        Args: variant, one of HEARINGS, or of REASONS: it hears all that its users ask for, and no or more reasons.
         """
-        env, params = self.make(name, **({"exposes_trace": False} if variant == NO_TRACE else {}))
+        env, params = self.make(name, **REASONS.get(variant, {}))
         key = jax.random.key(seed)
         plain, agent_params = make_agent(LEARNER, jax.random.fold_in(key, 0), env, params)
         agent = hard_of_hearing(plain, variant if variant in HEARINGS else "real")
@@ -160,7 +166,8 @@ def run(
     )
     names = QUICK_WORLDS if quick else tuple(WORLDS)
     rows: list[Row] = []
-    tables = [_worth(setting, names, rows, plot), _following(setting, names, chosen, rows), _farming(setting, rows)]
+    tables = [_worth(setting, names, rows, plot), _reasons(setting, names, rows)]
+    tables += [_following(setting, names, chosen, rows), _farming(setting, rows)]
     notes = [_faithful(setting, rows)]
     notes += [
         "Worth: paired differences, over users with one seed, over seeds (Student) with more. At rho 0 and honour_gain 0 "
@@ -192,36 +199,50 @@ def _chosen(agents: str) -> tuple[str, ...]:
 
 
 def _worth(setting: Setting, names: tuple[str, ...], rows: list[Row], plot: pathlib.Path | None) -> Any:
-    """Reward and sessions of the learner with real, masked and shuffled words, and without traces."""
+    """Reward and sessions of the learner with real, masked and shuffled words."""
     table = plain_table(
         "world", "words", "reward", "sessions", "real less it", "%", words=2, title="What words are worth"
     )
     bars: dict[str, dict[str, Estimate]] = {}
     for name in names:
-        variants = (*HEARINGS, NO_TRACE) if name in NO_TRACE_WORLDS else HEARINGS
         bars[name] = {}
-        for variant in variants:
+        for variant in HEARINGS:
             found = {metric: _over(_columns(setting.lives(name, variant), metric)) for metric in METRICS}
             bars[name][variant] = found["reward"]
             rows += [_row(setting, metric, found[metric], _protocol(name, variant)) for metric in METRICS]
             cells = [words(found[metric]) for metric in METRICS]
-            table.add_row(name, variant, *cells, *_gain(setting, name, variant, rows))
+            gain = _gain(setting, name, "real", variant, rows) if variant != "real" else ()
+            table.add_row(name, variant, *cells, *gain)
     if plot is not None:
         _draw(plot, bars, setting)
     return table
 
 
-def _gain(setting: Setting, name: str, variant: str, rows: list[Row]) -> tuple[str, str]:
-    """What real words are worth over a variant: minutes with the verdict, and the interval in per cent of its reward."""
-    if variant == "real":
-        return "", ""
+def _reasons(setting: Setting, names: tuple[str, ...], rows: list[Row]) -> Any:
+    """Reward and sessions of the learner without reasons, with those beside its users' words, and with some in every turn."""
+    table = plain_table(
+        "world", "reasons", "reward", "sessions", "more than none", "%", words=2, title="What reasons are worth"
+    )
+    for name in (name for name in names if name in REASON_WORLDS):
+        for variant, says in ((NO_TRACE, "none"), ("real", "beside words"), (ALOUD, "in every turn")):
+            found = {metric: _over(_columns(setting.lives(name, variant), metric)) for metric in METRICS}
+            if variant != "real":
+                rows += [_row(setting, metric, found[metric], _protocol(name, variant)) for metric in METRICS]
+            cells = [words(found[metric]) for metric in METRICS]
+            gain = _gain(setting, name, variant, NO_TRACE, rows) if variant != NO_TRACE else ()
+            table.add_row(name, says, *cells, *gain)
+    return table
+
+
+def _gain(setting: Setting, name: str, variant: str, than: str, rows: list[Row]) -> tuple[str, str]:
+    """What a variant is worth over another: minutes with the verdict, and the interval in per cent of its reward."""
     gains = {}
     for metric in METRICS:
-        real, other = (_columns(setting.lives(name, v), metric) for v in ("real", variant))
-        gains[metric] = _over(real - other)
-        against = f"{LEARNER} ({_protocol(name, variant)})"
-        rows.append(_row(setting, metric, gains[metric], _protocol(name, "real"), against=against))
-    gain, base = gains["reward"], float(_columns(setting.lives(name, variant), "reward").mean())
+        one, other = (_columns(setting.lives(name, v), metric) for v in (variant, than))
+        gains[metric] = _over(one - other)
+        against = f"{LEARNER} ({_protocol(name, than)})"
+        rows.append(_row(setting, metric, gains[metric], _protocol(name, variant), against=against))
+    gain, base = gains["reward"], float(_columns(setting.lives(name, than), "reward").mean())
     return f"{words(gain, sign=True)} {gain.verdict}", f"{100 * gain.low / base:+.1f} {100 * gain.high / base:+.1f}"
 
 

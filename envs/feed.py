@@ -33,6 +33,7 @@ def make(
     choice: Any = "cascade",
     talks: bool = True,
     exposes_trace: bool = True,
+    think_aloud: bool = False,
     n_items: int = 2000,
     n_creators: int = 200,
     n_users: int = 4096,
@@ -41,7 +42,9 @@ def make(
     """The world and its default parameters.
 
     Args:
-      talks: users give instructions and reasons. exposes_trace: agents see the reasons. n_items: I. n_creators: creators who made them. n_users: P, rows of the pool. seed: what everything is drawn from.
+      talks: users give instructions and reasons. exposes_trace: agents see the reasons. think_aloud: reasons come in every
+        turn. n_items: I. n_creators: creators who made them. n_users: P, rows of the pool. seed: what everything is drawn
+        from.
     """
     for name, value, least in (("n_items", n_items, 1), ("n_creators", n_creators, 1), ("n_users", n_users, 2)):
         if value < least:
@@ -52,7 +55,7 @@ def make(
     env = RecoEnv(
         name="Feed-v0",
         version=VERSION,
-        user_model=Mindset(len(CATEGORIES), slate_size, history_length, choice, talks=talks),
+        user_model=Mindset(len(CATEGORIES), slate_size, history_length, choice, talks=talks, think_aloud=think_aloud),
         n_items=n_items,
         slate_size=slate_size,
         history_length=history_length,

@@ -83,6 +83,7 @@ def make(
     choice: Any = "cascade",
     talks: bool = True,
     exposes_trace: bool = True,
+    think_aloud: bool = False,
     data: str | os.PathLike[str] | None = None,
     n_factors: int = 16,
     min_ratings: int = 5,
@@ -93,7 +94,8 @@ def make(
     Args:
       data: folder of the set, or one that holds it as `movielens-latest-small` or `movielens-100k`; the environment
         variable JAXRECO_DATA where it is None.
-      talks: users give instructions and reasons. exposes_trace: agents see the reasons.
+      talks: users give instructions and reasons. exposes_trace: agents see the reasons. think_aloud: reasons come in every
+        turn.
       n_factors: D. min_ratings: films with fewer are left out.
       seed: what the priors of the traits are drawn from; films and tastes do not depend on it.
 
@@ -108,7 +110,9 @@ def make(
     env = RecoEnv(
         name="MovieLens-v0",
         version=VERSION,
-        user_model=Mindset(len(names.categories), slate_size, history_length, choice, talks=talks),
+        user_model=Mindset(
+            len(names.categories), slate_size, history_length, choice, talks=talks, think_aloud=think_aloud
+        ),
         exposes_trace=exposes_trace,
         n_items=ratings.n_items,
         slate_size=slate_size,

@@ -110,7 +110,7 @@ def test_the_whole_benchmark(tmp_path: pathlib.Path) -> None:
     rows = json.loads(json.dumps(report.to_json()))["rows"]
     metrics = {row["metric"] for row in rows}
     assert {"reward", "sessions_30d", "follow", "follow@3", "pass^4", "faithful"} <= metrics
-    assert {"default", "masked", "no_trace", "honour0_rho1/shuffled", "rho0_honour0"} <= {
+    assert {"default", "masked", "no_trace", "think_aloud", "honour0_rho1/shuffled", "rho0_honour0"} <= {
         row["protocol"] for row in rows
     }
     assert plot.stat().st_size > 5_000

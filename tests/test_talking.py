@@ -11,13 +11,14 @@ import pytest
 from conftest import SMALL
 
 import jaxreco
-from jaxreco.base import EMPTY, Instruction, Trace
+from jaxreco.base import EMPTY, EXAMINED, Instruction, Trace
 from jaxreco.population import override
 from jaxreco.report.sessions import watch_lives
 from jaxreco.rollout import rollout
 from jaxreco.sparse import CHUNK, rarely
-from jaxreco.talk.grammar import CAUSE, CAUSES, INTENT, INTENTS, KIND, read_instruction, read_trace
+from jaxreco.talk.grammar import CAUSE, CAUSES, INTENT, INTENTS, KIND, Said, read_instruction, read_trace
 from jaxreco.talk.hearing import hard_of_hearing
+from jaxreco.talk.reading import Requests, listen
 from jaxreco.users import mechanisms as law
 from jaxreco.users import voice
 from jaxreco.users.reflection import Hours, Mind, Slots, urge
@@ -88,6 +89,43 @@ def test_traces_are_shown_only_where_the_world_exposes_them(talks: Any) -> None:
     assert shown.obs.trace.any()
     assert not hidden.obs.trace.any()
     np.testing.assert_array_equal(shown.obs.instruction, hidden.obs.instruction)
+
+
+def test_who_thinks_aloud_lives_the_same_life_and_explains_every_turn(talks: Any) -> None:
+    _, params = talks
+    quiet = spoken(talks[0], params, users=16, turns=16)
+    env, _ = jaxreco.make("Feed-v0", **SMALL, think_aloud=True)
+    aloud = spoken(env, params, users=16, turns=16)
+    for name in ("instruction", "slate", "actions", "watch"):
+        np.testing.assert_array_equal(getattr(aloud.obs, name), getattr(quiet.obs, name))
+    explained, spoke = quiet.obs.trace.any(axis=-1), aloud.obs.trace.any(axis=-1)
+    np.testing.assert_array_equal(aloud.obs.trace[explained], quiet.obs.trace[explained])
+    assert explained.mean() < spoke.mean()
+    # A reason comes with every slate that was looked at; the slate of an observation is the one that it is about.
+    assert spoke[(aloud.obs.turn > 0) & ((aloud.obs.actions & EXAMINED) != 0).any(axis=-1)].all()
+
+
+def test_who_thinks_aloud_talks() -> None:
+    with pytest.raises(ValueError, match="think_aloud is True and talks is False"):
+        jaxreco.make("Feed-v0", **SMALL, think_aloud=True, talks=False)
+
+
+def test_reasons_alone_leave_a_standing_request_as_it_is(talks: Any) -> None:
+    env, params = talks
+    obs, _ = env.reset(jax.random.key(0), params)
+    obs = obs.replace(session_turn=jnp.int32(1), instruction=jnp.zeros_like(obs.instruction))
+    more = Instruction.of(*said_more_of_music())
+    reason = Trace(jnp.array([CAUSE["off_taste"], 0, 0]), jnp.array([0.5, 0.0, 0.0]), jnp.array([7, EMPTY, EMPTY]))
+    asked = listen(Requests.none(), obs.replace(instruction=more.tokens), params.catalog)
+    asked = listen(asked, obs.replace(trace=reason.tokens), params.catalog)
+    assert asked.intent[:2].tolist() == [INTENT["more"], INTENT["less"]]
+    assert asked.target[:2].tolist() == [3, 7]
+    assert asked.age.tolist() == [1, 0, 0, 0]
+
+
+def said_more_of_music() -> Said:
+    number = jnp.int32
+    return Said(number(INTENT["more"]), number(KIND["category"]), number(3), jnp.float32(1.0), number(0))
 
 
 def test_a_trace_names_what_was_shown_and_ranks_it(talks: Any) -> None:

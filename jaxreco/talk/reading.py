@@ -37,7 +37,7 @@ _KIND = np.array([KIND[ASKS[cause][1]] if cause in ASKS else 0 for cause in CAUS
 
 
 class Requests(Struct):
-    """What stands asked. Leaves [REQUESTS], the instruction first, unless said otherwise."""
+    """What stands asked: leaves [REQUESTS], the instruction first."""
 
     intent: Array  # i32, 0 nothing
     target_kind: Array  # i32
@@ -45,22 +45,26 @@ class Requests(Struct):
     item: Array  # i32, what a reason blames or praises, or an instruction names; EMPTY where that is no item
     word: Array  # i32, below WORDS: what it came from
     weight: Array  # f32, strength of the instruction, size of the reason in logits
-    age: Array  # i32[], turns since it was said
-    seconds: Array  # f32[], mean duration of the slate before
-    hours: Array  # f32[], mean age of the slate before
+    age: Array  # i32, turns since it was said
+    seconds: Array  # f32, mean duration of the slate before it
+    hours: Array  # f32, mean age of the slate before it
 
     @classmethod
     def none(cls) -> Requests:
         """Nothing was ever asked."""
         zeros = jnp.zeros(REQUESTS, jnp.int32)
-        one = jnp.float32(1.0)
+        one = jnp.ones(REQUESTS)
         none = zeros + EMPTY
-        return cls(zeros, zeros, none, none, zeros, jnp.zeros(REQUESTS), jnp.int32(LONG_AGO), one, one)
+        return cls(zeros, zeros, none, none, zeros, 0.0 * one, zeros + LONG_AGO, one, one)
 
 
 def listen(before: Requests, obs: Observation, catalog: Catalog) -> Requests:
-    """What stands asked now: what was just said, or what was said before in this session, a turn older."""
-    spoken = jnp.any(obs.instruction > 0) | jnp.any(obs.trace > 0)
+    """What stands asked now: what was just said, or what was said before in this session, a turn older.
+
+    Who gives reasons alone, thinking aloud, still wants what it has asked for.
+    """
+    speaks, explains = jnp.any(obs.instruction > 0), jnp.any(obs.trace > 0)
+    spoken = jnp.append(speaks, jnp.broadcast_to(speaks | explains, (REASONS,)))
     older = before.replace(age=jnp.minimum(before.age + 1, LONG_AGO))
     older = older.replace(intent=jnp.where(obs.session_turn == 0, 0, older.intent))  # another session, other wishes
     return jax.tree.map(lambda a, b: jnp.where(spoken, a, b), _heard(obs, catalog), older)
@@ -87,9 +91,9 @@ def _heard(obs: Observation, catalog: Catalog) -> Requests:
         item=jnp.append(jnp.where(said.target_kind == KIND["item"], said.target, EMPTY), item).astype(jnp.int32),
         word=jnp.append(said.intent, len(INTENTS) + cause).astype(jnp.int32),
         weight=jnp.append(said.strength, jnp.abs(amount)),
-        age=jnp.int32(0),
-        seconds=mean(catalog.duration),
-        hours=mean(catalog.age),
+        age=jnp.zeros(REQUESTS, jnp.int32),
+        seconds=jnp.broadcast_to(mean(catalog.duration), (REQUESTS,)),
+        hours=jnp.broadcast_to(mean(catalog.age), (REQUESTS,)),
     )
 
 
@@ -121,13 +125,15 @@ def by_target(asked: Requests, catalog: Catalog) -> Array:
 
 def by_length_and_age(weight: Array, asked: Requests, catalog: Catalog) -> Array:
     """f32[I]: how far items are shorter, longer and fresher than the slate before, times the weights f32[REQUESTS]."""
-    want = {name: jnp.sum(weight * (asked.intent == INTENT[name])) for name in ("shorter", "longer", "fresher")}
-    longer, fresher = longer_by(catalog.duration, asked.seconds), fresher_by(catalog.age, asked.hours)
-    return (
-        want["longer"] * jnp.maximum(longer, 0.0)
-        - want["shorter"] * jnp.minimum(longer, 0.0)
-        + want["fresher"] * fresher
-    )
+
+    def want(intent: str) -> Array:
+        found = weight * (asked.intent == INTENT[intent])
+        return jnp.stack([found[0], jnp.sum(found[1:])])  # all reasons were given at one moment
+
+    longer = longer_by(catalog.duration, asked.seconds[:2, None])
+    fresher = fresher_by(catalog.age, asked.hours[:2, None])
+    lengths = want("longer") @ jnp.maximum(longer, 0.0) - want("shorter") @ jnp.minimum(longer, 0.0)
+    return lengths + want("fresher") @ fresher
 
 
 def category_share(obs: Observation, catalog: Catalog, n_categories: int) -> Array:

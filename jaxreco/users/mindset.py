@@ -241,6 +241,9 @@ class Mindset:
       choice: "cascade", slot by slot, or "mnl", one multinomial logit over slate and outside option.
       relaxed: let gradients through the sampled actions (straight-through); values do not change.
       talks: the user speaks, and says why; without, it is the same user in silence.
+      think_aloud: it says why its mind has changed in every turn, not only when it speaks. Nothing else changes.
+
+    Raises ValueError for a user who thinks aloud and does not talk.
     """
 
     n_categories: int
@@ -249,6 +252,16 @@ class Mindset:
     choice: Literal["cascade", "mnl"] = "cascade"
     relaxed: bool = False
     talks: bool = True
+    think_aloud: bool = False
+
+    def __post_init__(self) -> None:
+        if self.think_aloud and not self.talks:
+            raise ValueError("think_aloud is True and talks is False; who thinks aloud talks: set talks to True.")
+
+    @property
+    def _walking(self) -> int:
+        """Draws of a walk through a slate."""
+        return DRAWS_PER_SLOT * self.slate_size
 
     def init(self, key: Array, params: MindsetParams, catalog: Catalog) -> MindsetState:
         """A user drawn from the population, before the first slate. The key is consumed."""
@@ -289,9 +302,8 @@ class Mindset:
         del context, catalog
         if not self.talks:
             return state, Instruction.silent()
-        draws = rng.uniforms(key, 5)
-        asks = opens & (draws[0] < params.opening)
-        said = rarely(asks, _greet, Instruction.silent(), draws[1:], state.row, state.focus, state.ideal, params)
+        asks = opens & (rng.uniforms(key, 1)[0] < params.opening)
+        said = rarely(asks, _greet, Instruction.silent(), key, state.row, state.focus, state.ideal, params)
         return state.replace(request=Request.of(said, state.seconds, state.age)), said
 
     def review(
@@ -313,9 +325,9 @@ class Mindset:
         above = params.creator_satiation * _above(slate, catalog)
         appeal = appeal._replace(utility=appeal.utility - above)
         familiar = familiar.at[0].add(above)
-        walking = DRAWS_PER_SLOT * self.slate_size
-        draws = rng.uniforms(key, walking + 3 + DRAWS_OF_REFLECTION)
-        of_slots, (chooses, speaks, senses), of_words = jnp.split(draws, (walking, walking + 3))
+        walking = self._walking
+        draws = rng.uniforms(key, walking + 3)
+        of_slots, (chooses, speaks, senses) = jnp.split(draws, (walking,))
         chosen = self._choose(chooses, state, appeal, params)
         would_speak = (speaks < _voice(state, traits, params)).astype(jnp.float32) if self.talks else jnp.float32(0.0)
         walk = Walk(
@@ -346,7 +358,11 @@ class Mindset:
             mind = (Mind(state.mood, state.trust, state.boredom), unanswered)
             told = (state.row, state.focus, state.ideal, state.request)
             felt = (slots, matches, familiar, mind, hours)
-            said, trace = rarely(says, _reflect, (said, trace), of_words, felt, told, traits.freshness, params, catalog)
+            explains = jnp.any(done.examined > 0) if self.think_aloud else says
+            asks, trace = rarely(
+                explains, self._reflect, (said, trace), key, felt, told, traits.freshness, params, catalog
+            )
+            said = voice.choose(says, asks, said)
         state = _after(state, walk, done, feedback, said, appeal.category, matches, params, catalog)
         return state, feedback, said, trace
 
@@ -404,6 +420,42 @@ class Mindset:
         weight = params.honour_gain * asks / (1.0 + jnp.maximum(state.asked - 1.0, 0.0))
         mood, trust, boredom = law.answered(state.mood, state.trust, state.boredom, share, weight, params)
         return state.replace(mood=mood, trust=trust, boredom=boredom, followed=followed)
+
+    def _reflect(
+        self,
+        key: Array,
+        felt: tuple[Slots, Array, Array, tuple[Mind, Mind], Hours],
+        told: tuple[Array, Array, Array, Request],
+        freshness: Array,
+        params: MindsetParams,
+        catalog: Catalog,
+    ) -> tuple[Instruction, Trace]:
+        """What a user who reflects says, and why its mind has changed. The key's draws behind the walk's are consumed.
+
+        With probability 1 - rho it knows nothing of itself, and both are drawn without its state.
+        """
+        draws = rng.uniforms(key, DRAWS_OF_REFLECTION, start=self._walking + 3)
+        slots, matches, familiar, minds, hours = felt
+        row, focus, ideal, request = told
+        item = jnp.maximum(slots.item, 0)
+        best = jnp.max(matches, axis=-1)
+        seconds = jnp.log(slots.seconds)
+        lost = {
+            "sated": slots.sated,
+            "creator": familiar[0],
+            "seen": familiar[1],
+            "off_taste": params.affinity * jnp.maximum(WELCOME - best, 0.0),
+            "elsewhere": params.affinity * (best - jnp.max(law.wanted_now(matches, focus, params.craving), axis=-1)),
+            "stale": params.staleness * freshness * law.staleness(catalog.age[item]),
+            "long": params.length * law.misfit(seconds, ideal),
+        }
+        losses = jnp.stack([lost[name] for name in reflection.OF_SLOTS])
+        found = reflection.reasons(slots, losses, seconds > ideal, *minds, hours, params)
+        truly = draws[4] < params.population.traits.rho[row]
+        bother = voice.choose(truly, voice.bothered(found), voice.misled(draws[1:4], catalog.n_items))
+        wish = _wish(truly, row, focus, draws[5], params)
+        ranked = voice.choose(truly, reflection.ranked(found), reflection.misreported(draws[6:15], catalog.n_items))
+        return voice.complaint(bother, draws[0], wish, request, catalog), Trace(*ranked)
 
     def _choose(self, uniform: Array, state: MindsetState, appeal: Appeal, params: MindsetParams) -> Array | None:
         """The one slot a multinomial-logit user takes (-1 for none); None for the cascade."""
@@ -633,48 +685,13 @@ def _judge(
     return heard(request, slate, situation), follows(request, slate, situation)
 
 
-def _greet(uniform: Array, row: Array, focus: Array, ideal: Array, params: MindsetParams) -> Instruction:
-    """The request that a session opens with. uniform f32[4]."""
-    honest, which, other, longer = uniform
+def _greet(key: Array, row: Array, focus: Array, ideal: Array, params: MindsetParams) -> Instruction:
+    """The request that a session opens with. Of the key's draws the first was whether it comes; the next are consumed."""
+    honest, which, other, longer = rng.uniforms(key, 4, start=1)
     truly = honest < params.population.traits.rho[row]
     wish = _wish(truly, row, focus, other, params)
     wants_longer = jnp.where(truly, ideal > jnp.log(params.usual_seconds), longer < 0.5)
     return voice.greeting(which, wish, wants_longer)
-
-
-def _reflect(
-    draws: Array,
-    felt: tuple[Slots, Array, Array, tuple[Mind, Mind], Hours],
-    told: tuple[Array, Array, Array, Request],
-    freshness: Array,
-    params: MindsetParams,
-    catalog: Catalog,
-) -> tuple[Instruction, Trace]:
-    """What a user who reflects says, and why its mind has changed. draws f32[DRAWS_OF_REFLECTION].
-
-    With probability 1 - rho it knows nothing of itself, and both are drawn without its state.
-    """
-    slots, matches, familiar, minds, hours = felt
-    row, focus, ideal, request = told
-    item = jnp.maximum(slots.item, 0)
-    best = jnp.max(matches, axis=-1)
-    seconds = jnp.log(slots.seconds)
-    lost = {
-        "sated": slots.sated,
-        "creator": familiar[0],
-        "seen": familiar[1],
-        "off_taste": params.affinity * jnp.maximum(WELCOME - best, 0.0),
-        "elsewhere": params.affinity * (best - jnp.max(law.wanted_now(matches, focus, params.craving), axis=-1)),
-        "stale": params.staleness * freshness * law.staleness(catalog.age[item]),
-        "long": params.length * law.misfit(seconds, ideal),
-    }
-    losses = jnp.stack([lost[name] for name in reflection.OF_SLOTS])
-    found = reflection.reasons(slots, losses, seconds > ideal, *minds, hours, params)
-    truly = draws[4] < params.population.traits.rho[row]
-    bother = voice.choose(truly, voice.bothered(found), voice.misled(draws[1:4], catalog.n_items))
-    wish = _wish(truly, row, focus, draws[5], params)
-    ranked = voice.choose(truly, reflection.ranked(found), reflection.misreported(draws[6:15], catalog.n_items))
-    return voice.complaint(bother, draws[0], wish, request, catalog), Trace(*ranked)
 
 
 def _feedback(slate: Array, done: Deed, walk: Walk, minutes: Array) -> Feedback:
