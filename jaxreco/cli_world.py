@@ -41,10 +41,12 @@ def make_world(
 
 
 def _static(text: str) -> tuple[str, Any]:
-    """A "name=value" as keyword and Python value: a whole number, a number or a word."""
+    """A "name=value" as keyword and Python value: a whole number, a number, true or false, or a word."""
     name, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not name.isidentifier() or not value:
         raise JaxrecoError(f"{text!r} is no setting: write name=value, such as slate_size=5.")
+    if value.lower() in ("true", "false"):
+        return name, value.lower() == "true"
     for kind in (int, float):
         with contextlib.suppress(ValueError):
             return name, kind(value)

@@ -116,6 +116,7 @@ def make(
     if "data" not in accepted and data is None:
         del statics["data"]
     _refuse_unknown(id, statics, accepted)
+    _refuse_unclear(id, statics, accepted)
     env, params = factory(**statics)
     env.check(params)
     return env, params
@@ -211,3 +212,10 @@ def _refuse_unknown(what: str, given: dict[str, Any], accepted: Any) -> None:
     for name in given:
         if name not in accepted:
             raise ValueError(f"{what} has no setting {name!r}.{closest(name, accepted)}")
+
+
+def _refuse_unclear(what: str, given: dict[str, Any], accepted: Any) -> None:
+    """A word would pass for True, "false" too."""
+    for name, value in given.items():
+        if name in accepted and isinstance(accepted[name].default, bool) and not isinstance(value, bool):
+            raise ValueError(f"{name} of {what} is {value!r}: make it true or false.")
