@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreco.agents.popularity import without_seen
+from jaxreco.agents.popularity import below, without_seen
 from jaxreco.base import Catalog, Observation
 from jaxreco.struct import Struct
 from jaxreco.talk.reading import Requests, category_share, listen, watched
@@ -52,7 +52,7 @@ class Obedient:
         self, key: Array, agent_params: Params, memory: Requests, obs: Observation, catalog: Catalog
     ) -> tuple[Array, Requests, None]:
         """The slate i32[K]. The key is not needed."""
-        asked = listen(memory, obs, catalog)
+        asked = listen(memory, obs, catalog, agent_params.tag_category)
         request = jax.tree.map(lambda x: x[0], asked)
         situation = Situation(
             catalog=catalog,
@@ -66,7 +66,7 @@ class Obedient:
         does = satisfies(request, jnp.arange(catalog.n_items), situation) >= HALF
         stands = (request.intent > 0) & (request.age < STANDS)
         scores = without_seen(jnp.log(catalog.popularity + 1e-9), obs.history.item)
-        scores = jnp.where(stands & ~does, scores - 1e7, scores)  # below what was seen: obedience first
+        scores = below(scores, stands & ~does)  # what was seen too comes before: obedience first
         return jax.lax.top_k(scores, obs.slate.shape[0])[1], asked, None
 
 

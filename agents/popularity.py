@@ -14,12 +14,18 @@ Array = jax.Array
 
 
 def without_seen(scores: Array, history_item: Array) -> Array:
-    """f32[I]: scores pushed below all others where the item is in the visible history i32[H].
-
-    They stay in their order, so that a catalog smaller than history and slate still fills the slate.
-    """
+    """f32[I]: scores pushed below all others where the item is in the visible history i32[H]."""
     seen = jnp.zeros(scores.shape[0], bool).at[history_item].set(True, mode="drop", wrap_negative_indices=False)
-    return jnp.where(seen, scores - 1e6, scores)
+    return below(scores, seen)
+
+
+def below(scores: Array, those: Array) -> Array:
+    """f32[I]: scores in which `those` bool[I] come after all others.
+
+    They stay in their order, so that a catalog of too few others still fills the slate. Nor may they be pushed too far: a
+    million less, and a score of this size has lost all but a sixteenth.
+    """
+    return jnp.where(those, scores - (jnp.max(scores) - jnp.min(scores) + 1.0), scores)
 
 
 @dataclasses.dataclass(frozen=True)

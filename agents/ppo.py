@@ -31,7 +31,7 @@ from jaxreco.struct import Struct
 from jaxreco.talk import reading
 from jaxreco.talk.grammar import CAUSES, INTENT, INTENTS, KIND, Said
 from jaxreco.talk.reading import Requests
-from jaxreco.talk.satisfies import near_categories, of_target
+from jaxreco.talk.satisfies import near_categories, of_target, tag_categories
 
 Array = jax.Array
 
@@ -113,6 +113,7 @@ class PPOParams(Struct):
     net: Any  # Network
     anchors: Array  # f32[A, D], places in the catalog's embedding; not learned
     near: Array  # f32[C, C], 1 where categories are related; not learned
+    tag_category: Array  # i32[N], the category that most items of a tag have; not learned
     value_mean: Array  # f32[], of returns, so that the value head works on standard scores
     value_std: Array  # f32[]
     temperature: Array  # f32[], of the slate; 1 while learning
@@ -175,7 +176,7 @@ class Network(nnx.Module):
         # A padded, EMPTY slot must fall off the end, not wrap round to the last item.
         logits = logits.at[percept.seen].add(-self.repeat[...], mode="drop", wrap_negative_indices=False)
         logits = logits + reading.by_length_and_age(weight, percept.asked, catalog)
-        logits = logits + weight[0] * reading.by_target(percept.asked, catalog)
+        logits = logits + reading.by_target(weight, percept.asked, catalog)
         value, slot_value = self.values(jax.nn.gelu(self.hidden(h)))
         return Judgement(logits=logits, value=value, slot_value=slot_value)
 
@@ -207,14 +208,14 @@ class PPO:
         """A fresh network. The key is consumed."""
         key_anchors, key_net = jax.random.split(key)
         anchors = spread_anchors(key_anchors, catalog.embedding, min(self.anchors, catalog.n_items))
-        n_categories = int(jnp.max(catalog.category)) + 1
+        category = np.asarray(catalog.category)
+        n_categories = int(category.max()) + 1
         net = Network(self, catalog.n_items, len(anchors) + ITEM_FEATURES, n_categories, rngs=nnx.Rngs(key_net))
         return PPOParams(
             net=net,
             anchors=anchors,
-            near=jnp.asarray(
-                near_categories(np.asarray(catalog.embedding), np.asarray(catalog.category), n_categories)
-            ),
+            near=jnp.asarray(near_categories(np.asarray(catalog.embedding), category, n_categories)),
+            tag_category=jnp.asarray(tag_categories(np.asarray(catalog.tags), category)),
             value_mean=jnp.float32(0.0),
             value_std=jnp.float32(1.0),
             temperature=jnp.float32(1.0),
@@ -282,7 +283,7 @@ class PPO:
     ) -> tuple[Judgement, Memory, Percept]:
         net = agent_params.net
         items, membership = describe(catalog, agent_params.anchors), membership_of(agent_params, catalog)
-        asked = reading.listen(memory.asked, obs, catalog)
+        asked = reading.listen(memory.asked, obs, catalog, agent_params.tag_category)
         tastes = learn_tastes(memory.tastes, obs, catalog, items)
         tastes = believe(tastes, asked, catalog, items)
         percept = perceive(obs, tastes, asked, reading.category_share(obs, catalog, agent_params.near.shape[0]))
@@ -344,7 +345,7 @@ def named(weight: Array, percept: Percept, items: Array) -> Array:
 
 def words_of(asked: Requests) -> Array:
     """f32[WORDS]: what was just said, each word with its weight."""
-    now = asked.weight * (asked.intent > 0) * (asked.age == 0)
+    now = asked.weight * (asked.age == 0)
     return jnp.sum((asked.word[:, None] == jnp.arange(reading.WORDS)) * now[:, None], axis=0)
 
 

@@ -11,6 +11,7 @@ import pytest
 from conftest import SMALL
 
 import jaxreco
+from jaxreco.agents import ppo
 from jaxreco.base import EMPTY, EXAMINED, Instruction, Trace
 from jaxreco.population import override
 from jaxreco.report.sessions import watch_lives
@@ -18,7 +19,7 @@ from jaxreco.rollout import rollout
 from jaxreco.sparse import CHUNK, rarely
 from jaxreco.talk.grammar import CAUSE, CAUSES, INTENT, INTENTS, KIND, Said, read_instruction, read_trace
 from jaxreco.talk.hearing import hard_of_hearing
-from jaxreco.talk.reading import Requests, listen
+from jaxreco.talk.reading import REQUESTS, Requests, by_target, listen
 from jaxreco.users import mechanisms as law
 from jaxreco.users import voice
 from jaxreco.users.reflection import Hours, Mind, Slots, urge
@@ -116,11 +117,49 @@ def test_reasons_alone_leave_a_standing_request_as_it_is(talks: Any) -> None:
     obs = obs.replace(session_turn=jnp.int32(1), instruction=jnp.zeros_like(obs.instruction))
     more = Instruction.of(*said_more_of_music())
     reason = Trace(jnp.array([CAUSE["off_taste"], 0, 0]), jnp.array([0.5, 0.0, 0.0]), jnp.array([7, EMPTY, EMPTY]))
-    asked = listen(Requests.none(), obs.replace(instruction=more.tokens), params.catalog)
-    asked = listen(asked, obs.replace(trace=reason.tokens), params.catalog)
+    tags = params.user.tag_category
+    asked = listen(Requests.none(), obs.replace(instruction=more.tokens), params.catalog, tags)
+    asked = listen(asked, obs.replace(trace=reason.tokens), params.catalog, tags)
     assert asked.intent[:2].tolist() == [INTENT["more"], INTENT["less"]]
     assert asked.target[:2].tolist() == [3, 7]
     assert asked.age.tolist() == [1, 0, 0, 0]
+    # Another session: what was asked for is over, and the last reasons ask for nothing; of tastes they still tell.
+    asked = listen(asked, obs.replace(trace=reason.tokens, session_turn=jnp.int32(0)), params.catalog, tags)
+    assert asked.intent.tolist() == [0, 0, 0, 0]
+    assert asked.item[1] == 7
+    assert asked.age[1] == 0
+
+
+def test_an_agent_reads_every_cause(talks: Any) -> None:
+    env, params = talks
+    obs, _ = env.reset(jax.random.key(0), params)
+    obs, heard = obs.replace(session_turn=jnp.int32(1)), set()
+    for name in CAUSES[1:]:
+        trace = Trace(jnp.array([CAUSE[name], 0, 0]), jnp.array([0.5, 0.0, 0.0]), jnp.array([7, EMPTY, EMPTY]))
+        asked = listen(Requests.none(), obs.replace(trace=trace.tokens), params.catalog, params.user.tag_category)
+        heard.add(tuple(np.flatnonzero(np.asarray(ppo.words_of(asked)))))
+        scores = by_target(jnp.ones(REQUESTS), asked, params.catalog)
+        if name in ("creator", "bait"):
+            assert set(np.flatnonzero(scores)) == set(
+                np.flatnonzero(params.catalog.creator == params.catalog.creator[7])
+            )
+            assert scores[7] == -1.0
+        if name == "seen":
+            assert np.flatnonzero(scores).tolist() == [7]
+    assert len(heard) == len(CAUSES) - 1
+    assert all(len(words) == 1 for words in heard)
+
+
+def test_what_is_related_to_a_tag_is_what_is_related_to_its_category(talks: Any) -> None:
+    env, params = talks
+    obs, _ = env.reset(jax.random.key(0), params)
+    number, catalog = jnp.int32, params.catalog
+    for kind, target in (("tag", int(catalog.tags[7, 0])), ("item", 7)):
+        said = Said(number(INTENT["related"]), number(KIND[kind]), number(target), jnp.float32(1.0), number(0))
+        told = obs.replace(instruction=Instruction.of(*said).tokens)
+        asked = listen(Requests.none(), told, catalog, params.user.tag_category)
+        assert asked.target_kind[0] == KIND["category"]
+        assert asked.target[0] == catalog.category[7]
 
 
 def said_more_of_music() -> Said:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxreco.base import EMPTY, Catalog, Observation
 from jaxreco.struct import Struct
 from jaxreco.talk.grammar import CAUSES, INTENT, INTENTS, KIND, REASONS, read_instruction, read_trace
-from jaxreco.talk.satisfies import fresher_by, longer_by
+from jaxreco.talk.satisfies import category_of, fresher_by, longer_by
 
 Array = jax.Array
 
@@ -25,11 +25,15 @@ LONG_AGO = 1_000_000  # turns
 # What a reason asks for, with the item that it names as the target.
 ASKS: dict[str, tuple[str, str]] = {
     "sated": ("less", "category"),
+    "creator": ("less", "creator"),
+    "seen": ("never", "item"),
     "off_taste": ("less", "item"),
     "elsewhere": ("less", "item"),
+    "bait": ("less", "creator"),
     "stale": ("fresher", "none"),
     "long": ("shorter", "none"),
     "short": ("longer", "none"),
+    "time": ("shorter", "none"),
     "delight": ("like", "item"),
 }
 _INTENT = np.array([INTENT[ASKS[cause][0]] if cause in ASKS else 0 for cause in CAUSES], np.int32)
@@ -58,24 +62,40 @@ class Requests(Struct):
         return cls(zeros, zeros, none, none, zeros, 0.0 * one, zeros + LONG_AGO, one, one)
 
 
-def listen(before: Requests, obs: Observation, catalog: Catalog) -> Requests:
+def listen(before: Requests, obs: Observation, catalog: Catalog, tag_category: Array) -> Requests:
     """What stands asked now: what was just said, or what was said before in this session, a turn older.
 
-    Who gives reasons alone, thinking aloud, still wants what it has asked for.
+    Who gives reasons alone, thinking aloud, still wants what it has asked for. Reasons for the slate at which it left are
+    heard as the next session opens: they tell of tastes, and ask for nothing any more.
+
+    Args: tag_category i32[N], see `satisfies.tag_categories`.
     """
     speaks, explains = jnp.any(obs.instruction > 0), jnp.any(obs.trace > 0)
     spoken = jnp.append(speaks, jnp.broadcast_to(speaks | explains, (REASONS,)))
     older = before.replace(age=jnp.minimum(before.age + 1, LONG_AGO))
     older = older.replace(intent=jnp.where(obs.session_turn == 0, 0, older.intent))  # another session, other wishes
-    return jax.tree.map(lambda a, b: jnp.where(spoken, a, b), _heard(obs, catalog), older)
+    fresh = _heard(obs, catalog, tag_category)
+    late = (obs.session_turn == 0) & (jnp.arange(REQUESTS) > 0)
+    fresh = fresh.replace(intent=jnp.where(late, 0, fresh.intent))
+    return jax.tree.map(lambda a, b: jnp.where(spoken, a, b), fresh, older)
 
 
-def _heard(obs: Observation, catalog: Catalog) -> Requests:
+def _heard(obs: Observation, catalog: Catalog, tag_category: Array) -> Requests:
     said = read_instruction(obs.instruction)
+    named = jnp.where(said.target_kind == KIND["item"], said.target, EMPTY)
+    # What is related to a tag or an item is what is related to its category.
+    category = category_of(said, catalog, tag_category)
+    related = (said.intent == INTENT["related"]) & (said.target >= 0)
+    said = said._replace(
+        target_kind=jnp.where(related, KIND["category"], said.target_kind),
+        target=jnp.where(related, category, said.target),
+    )
     cause, amount, item = read_trace(obs.trace)
     shown = jnp.maximum(item, 0)
     kind = jnp.asarray(_KIND)[cause]
-    target = jnp.where(kind == KIND["category"], catalog.category[shown], jnp.where(kind == KIND["item"], shown, EMPTY))
+    target = jnp.full(REASONS, EMPTY, jnp.int32)
+    for name, of_item in (("category", catalog.category[shown]), ("creator", catalog.creator[shown]), ("item", shown)):
+        target = jnp.where(kind == KIND[name], of_item, target)
     asks = jnp.where((kind > 0) & (item < 0), 0, jnp.asarray(_INTENT)[cause])
     there = (obs.slate >= 0).astype(jnp.float32)
     shown_items, number = jnp.maximum(obs.slate, 0), jnp.sum(there)
@@ -88,7 +108,7 @@ def _heard(obs: Observation, catalog: Catalog) -> Requests:
         intent=jnp.append(said.intent, asks).astype(jnp.int32),
         target_kind=jnp.append(said.target_kind, kind).astype(jnp.int32),
         target=jnp.append(said.target, target).astype(jnp.int32),
-        item=jnp.append(jnp.where(said.target_kind == KIND["item"], said.target, EMPTY), item).astype(jnp.int32),
+        item=jnp.append(named, item).astype(jnp.int32),
         word=jnp.append(said.intent, len(INTENTS) + cause).astype(jnp.int32),
         weight=jnp.append(said.strength, jnp.abs(amount)),
         age=jnp.zeros(REQUESTS, jnp.int32),
@@ -112,15 +132,19 @@ def by_category(asked: Requests, share: Array, near: Array) -> Array:
     return found + (asked.intent == INTENT["surprise"])[:, None] * jnp.clip(1.0 - n_categories * share, 0.0, 1.0)
 
 
-def by_target(asked: Requests, catalog: Catalog) -> Array:
-    """f32[I]: 1 (or -1) for the items of the tag or creator, or the item, that the instruction wants more (or less) of."""
-    intent, kind, target = asked.intent[0], asked.target_kind[0], asked.target[0]
-    sign = jnp.where(intent == INTENT["more"], 1.0, 0.0)
-    sign = jnp.where((intent == INTENT["less"]) | (intent == INTENT["never"]), -1.0, sign)
-    match = (kind == KIND["creator"]) & (catalog.creator == target)
-    match |= (kind == KIND["tag"]) & jnp.any(catalog.tags == target, axis=-1)
-    match |= (kind == KIND["item"]) & (jnp.arange(catalog.n_items) == target)
-    return sign * match
+def by_target(weight: Array, asked: Requests, catalog: Catalog) -> Array:
+    """f32[I]: what requests want more, or less, of: items of a tag or a creator, or an item. weight: f32[REQUESTS].
+
+    A reason never names a tag.
+    """
+    refuses = (asked.intent == INTENT["less"]) | (asked.intent == INTENT["never"])
+    push = weight * ((asked.intent == INTENT["more"]) * 1.0 - refuses)
+    push = {name: push * (asked.target_kind == KIND[name]) for name in ("tag", "creator", "item")}
+    found = push["tag"][0] * jnp.any(catalog.tags == asked.target[0], axis=-1)
+    for r in range(REQUESTS):  # one by one: a matrix of requests by items would be written out
+        found = found + push["creator"][r] * (catalog.creator == asked.target[r])
+    at = jnp.where(asked.target_kind == KIND["item"], asked.target, catalog.n_items)
+    return found.at[at].add(push["item"], mode="drop")
 
 
 def by_length_and_age(weight: Array, asked: Requests, catalog: Catalog) -> Array:

@@ -47,7 +47,7 @@ def satisfies(instruction: Any, item: Array, situation: Situation) -> Array:
     vector = catalog.embedding[item]
     example = catalog.embedding[jnp.clip(instruction.target, 0, catalog.n_items - 1)]
     like = jnp.where(instruction.target_kind == KIND["item"], _alike(jnp.sum(vector * example, axis=-1)), aimed)
-    related = situation.near[category_of(instruction, situation), category]
+    related = situation.near[category_of(instruction, catalog, situation.tag_category), category]
     unusual = jnp.clip(1.0 - n_categories * situation.share[category], 0.0, 1.0)
     longer = longer_by(catalog.duration[item], situation.seconds)
     fresher = fresher_by(catalog.age[item], situation.age)
@@ -96,12 +96,15 @@ def heard(instruction: Any, slate: Array, situation: Situation) -> Array:
     return jnp.where(jnp.any(slate >= 0), found, 0.0)
 
 
-def category_of(instruction: Any, situation: Situation) -> Array:
-    """i32[]: the category of what an instruction names: itself, or that of the tag or the item; 0 for anything else."""
-    catalog, kind, target = situation.catalog, instruction.target_kind, instruction.target
-    found = jnp.where(kind == KIND["category"], jnp.clip(target, 0, situation.share.shape[0] - 1), 0)
-    tags = situation.tag_category.shape[0]
-    found = jnp.where(kind == KIND["tag"], situation.tag_category[jnp.clip(target, 0, tags - 1)], found)
+def category_of(instruction: Any, catalog: Catalog, tag_category: Array) -> Array:
+    """i32[]: the category of what an instruction names: itself, or that of the tag or the item; 0 for anything else.
+
+    Args: tag_category i32[N], see `tag_categories`.
+    """
+    kind, target = instruction.target_kind, instruction.target
+    found = jnp.where(kind == KIND["category"], jnp.maximum(target, 0), 0)
+    of_tag = tag_category[jnp.clip(target, 0, tag_category.shape[0] - 1)]
+    found = jnp.where(kind == KIND["tag"], of_tag, found)
     return jnp.where(kind == KIND["item"], catalog.category[jnp.clip(target, 0, catalog.n_items - 1)], found)
 
 
