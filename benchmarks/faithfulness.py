@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreco.base import EMPTY, EXAMINED, Context
+from jaxreco.evaluation import RESAMPLES
 from jaxreco.population import override
 from jaxreco.talk.grammar import CAUSE
 from jaxreco.users import mindset
@@ -42,6 +43,7 @@ class Case(NamedTuple):
     state: Any  # EnvState before the slate
     slate: Array  # i32[K], EMPTY from where the user no longer looked
     named: Array  # i32, the cause that its trace names first as raising the urge
+    user: Array  # i32, whose moment it is
 
 
 def cases(
@@ -62,14 +64,15 @@ def cases(
         # Of the reasons, strongest first, the first that raised the urge: not a delight, not a request heard.
         raised = (trace.amount > 0) & (trace.cause > 0)
         named = jnp.where(jnp.any(raised), trace.cause[jnp.argmax(raised)], 0)
-        return (step.state, memory), Case(state, jnp.where(looked, slate, EMPTY), named)
+        return (step.state, memory), Case(state, jnp.where(looked, slate, EMPTY), named, jnp.int32(0))
 
-    def life(key: Array) -> Case:
+    def life(key: Array, user: Array) -> Case:
         key_reset, key_turns = jax.random.split(key)
         start = (env.reset(key_reset, params)[1], agent.reset(agent_params))
-        return jax.lax.scan(turn, start, jax.random.split(key_turns, turns))[1]
+        found = jax.lax.scan(turn, start, jax.random.split(key_turns, turns))[1]
+        return found._replace(user=jnp.broadcast_to(user, (turns,)))
 
-    found = jax.jit(jax.vmap(life))(jax.random.split(key, users))
+    found = jax.jit(jax.vmap(life))(jax.random.split(key, users), jnp.arange(users))
     flat = jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), found)
     keep = np.flatnonzero(flat.named > 0)
     return jax.tree.map(lambda x: x[keep], flat)
@@ -103,6 +106,18 @@ def faithful(key: Array, env: Any, params: Any, case: Case) -> np.ndarray:
     causes = np.array([CAUSE[name] for name in SILENCED])
     named = np.array([SAME.get(int(c), int(c)) for c in case.named])
     return causes[fell.argmax(axis=1)] == named
+
+
+def share_of_faithful(right: np.ndarray, user: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+    """(share, low, high) over all moments: the 95 % percentile bootstrap over users, who have several each.
+
+    Args: right bool[N]; user i32[N].
+    """
+    _, whose = np.unique(user, return_inverse=True)
+    each, moments = np.bincount(whose, right), np.bincount(whose)
+    drawn = np.random.default_rng(seed).integers(len(each), size=(RESAMPLES, len(each)))
+    shares = each[drawn].sum(axis=1) / moments[drawn].sum(axis=1)
+    return float(right.mean()), *(float(x) for x in np.percentile(shares, [2.5, 97.5]))
 
 
 def _urge(keys: Array, env: Any, user: Any, state: Any, slate: Array, catalog: Any, timeless: bool = False) -> Array:

@@ -10,6 +10,8 @@ think aloud, giving reasons in every turn. Following, farming and the faithfulne
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 import pathlib
 import time
 from collections.abc import Callable
@@ -18,7 +20,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxreco import provenance
+import jaxreco
+from jaxreco import agents as agent_files
+from jaxreco import envs as env_files
+from jaxreco import files
 from jaxreco.benchmarks import faithfulness, following
 from jaxreco.benchmarks.farmer import Farmer
 from jaxreco.benchmarks.report import Report, Row, plain_table
@@ -43,16 +48,15 @@ WORLDS: dict[str, tuple[dict[str, float], dict[str, float]]] = {
 }
 QUICK_WORLDS = ("default", "honour0_rho1", "rho0_honour0")
 FOLLOW_WORLDS = ("default", "rho0", "honour0", "rho0_honour0")  # in which following is measured, of those that are run
-REASON_WORLDS = (
-    "default",
-    "honour0_rho1",
-)  # in which the learner is also trained without reasons, and with more of them
+# In which the learner is also trained without reasons, and with more of them.
+REASON_WORLDS = ("default", "honour0_rho1", "rho0_honour0")
 # What the learner hears beside instructions: statics of the world.
 NO_TRACE, ALOUD = "no_trace", "think_aloud"
 REASONS: dict[str, dict[str, bool]] = {NO_TRACE: {"exposes_trace": False}, ALOUD: {"think_aloud": True}}
 METRICS = ("reward", "sessions_30d")
 TEMPERATURE = 0.2  # of every learning agent when it is evaluated: one for all, so that nothing is chosen for one
 LEARNER = "ppo"
+MOMENTS = 512  # at most, whose traces are tested
 # 97.5 % quantiles of Student's t with 1, 2, ... degrees of freedom, for 2, 3, ... seeds.
 STUDENT = (np.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
@@ -69,6 +73,7 @@ class Setting:
     train: trainer.TrainConfig
     runs: pathlib.Path | None
     say: Callable[[str], None]
+    learners: dict[tuple[str, str, int], tuple[Any, Any, Any, Any]] = dataclasses.field(default_factory=dict)
     lived: dict[tuple[str, str], list[Life]] = dataclasses.field(default_factory=dict)
 
     def make(self, name: str, **static: Any) -> tuple[Any, Any]:
@@ -79,10 +84,15 @@ class Setting:
         return env, override(params.replace(user=params.user.replace(**user)), **traits)
 
     def trained(self, name: str, variant: str, seed: int) -> tuple[Any, Any, Any, Any]:
-        """(env, params, agent, agent_params) of a learner, trained now or taken from the folder of runs.
+        """(env, params, agent, agent_params) of a learner, trained once or taken from the folder of runs.
 
         Args: variant, one of HEARINGS, or of REASONS: it hears all that its users ask for, and no or more reasons.
         """
+        if (name, variant, seed) not in self.learners:
+            self.learners[name, variant, seed] = self._trained(name, variant, seed)
+        return self.learners[name, variant, seed]
+
+    def _trained(self, name: str, variant: str, seed: int) -> tuple[Any, Any, Any, Any]:
         env, params = self.make(name, **REASONS.get(variant, {}))
         key = jax.random.key(seed)
         plain, agent_params = make_agent(LEARNER, jax.random.fold_in(key, 0), env, params)
@@ -102,11 +112,11 @@ class Setting:
         return env, params, agent, learner.agent_params.replace(temperature=np.float32(TEMPERATURE))
 
     def _folder(self, name: str, variant: str, seed: int) -> pathlib.Path | None:
-        """Where a trained learner is kept: by world, hearing, length, seed and commit."""
+        """Where a trained learner is kept: by world, hearing and seed, and by all else that makes it what it is."""
         if self.runs is None:
             return None
-        commit = (provenance.commit() or "none")[:12]
-        return self.runs / f"{self.env_id}-{name}-{variant}-{self.train.updates}-{seed}-{commit}"
+        made_by = repr((_sources(), self.data and str(self.data), sorted(self.world.items()), self.train))
+        return self.runs / f"{self.env_id}-{name}-{variant}-{seed}-{hashlib.sha256(made_by.encode()).hexdigest()[:12]}"
 
     def lives(self, name: str, variant: str) -> list[Life]:
         """The lives of the table, of each seed: other users than those of the training."""
@@ -121,6 +131,16 @@ class Setting:
         """The lives of the table's users of one seed under an agent."""
         key = jax.random.fold_in(jax.random.key(seed), 2)
         return live(key, env, params, agent, agent_params, users=self.users)
+
+
+@functools.cache
+def _sources() -> str:
+    """A digest of the Python that trains: library, agents and worlds."""
+    digest = hashlib.sha256()
+    for folder in sorted({folder for package in (jaxreco, agent_files, env_files) for folder in package.__path__}):
+        for file in sorted(pathlib.Path(folder).rglob("*.py")):
+            digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _as_if_deaf(name: str, variant: str) -> str:
@@ -171,7 +191,7 @@ def run(
     notes = [_faithful(setting, rows)]
     notes += [
         "Worth: paired differences, over users with one seed, over seeds (Student) with more. At rho 0 and honour_gain 0 "
-        "nothing may be gained by listening. % is of the reward of the row that it stands in, the interval's two ends.",
+        "nothing may be gained by listening. % is of the reward that is taken off, the interval's two ends.",
         f"The learner is evaluated at temperature {TEMPERATURE} throughout.",
         "Following: (agent - random) / (1 - random), at the states where the agent's own users spoke; intents that "
         f"random slates follow in {following.EASY:.0%} of cases, or that were given under {following.FEWEST} times, are left out.",
@@ -281,7 +301,8 @@ def _draw(path: pathlib.Path, bars: dict[str, dict[str, Estimate]], setting: Set
     axes.set_title(f"What words are worth in {setting.env_id} ({seeds}, 95 %)", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(frameon=False, fontsize=8, ncols=len(variants), loc="outside lower center")
-    figure.savefig(path, dpi=144)
+    with files.written_whole(path) as file:
+        figure.savefig(file, format="png", dpi=144)
 
 
 # -- following -----------------------------------------------------------------------------------------------
@@ -378,11 +399,13 @@ def _faithful(setting: Setting, rows: list[Row]) -> str:
     setting.say("faithfulness of traces")
     env, params, agent, agent_params = _agent(setting, "default", "real", LEARNER)
     case = faithfulness.cases(jax.random.key(8), env, params, agent, agent_params)
-    case = jax.tree.map(lambda x: x[:512], case)
+    some = np.sort(np.random.default_rng(0).permutation(len(case.named))[:MOMENTS])
+    case = jax.tree.map(lambda x: x[some], case)
     right = faithfulness.faithful(jax.random.key(9), env, params, case)
-    found = Estimate(*interval(right.astype(float)))
-    rows.append(_row(setting, "faithful", found, "rho1", users=len(right), seeds=1))
-    return f"Faithful traces: {words(found)} of {len(right)} moments, rho 1, under {LEARNER}."
+    found = Estimate(*faithfulness.share_of_faithful(right, case.user))
+    users = len(np.unique(case.user))
+    rows.append(_row(setting, "faithful", found, "rho1", users=users, seeds=1))
+    return f"Faithful traces: {words(found)} of {len(right)} moments of {users} users, rho 1, under {LEARNER}."
 
 
 def _row(

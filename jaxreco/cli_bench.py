@@ -25,7 +25,7 @@ def bench_command(
         bool, typer.Option("--quick/--full", help="Fewer users, seeds and minutes, or the protocol.")
     ] = True,
     json: Annotated[pathlib.Path | None, typer.Option(metavar="FILE", help="Write the rows as JSON.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a JSON file that exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
     data: Annotated[
         pathlib.Path | None, typer.Option(help="Folder of real data, for benchmarks that use some.")
     ] = None,
@@ -44,7 +44,9 @@ def bench_command(
     ] = None,
 ) -> None:
     """Run a benchmark and show its rows, the protocol, and what made them."""
-    files.refuse_existing(force, json)
+    files.refuse_existing(force, json, plot)
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise JaxrecoError(f"{plot} is no name for a picture here: let it end in .png.")
     names = registry.benchmarks() if name == "all" else [name]
     options = {"env": env, "agents": agents, "seeds": seeds, "updates": updates, "users": users, "runs": runs}
     options |= {"plot": plot, "data": data, "peers": peers, "peers_python": peers_python}

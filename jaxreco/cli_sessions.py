@@ -28,7 +28,10 @@ def sessions_command(
     say: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Put a person's words in the user's mouth: 'less music'.")
     ] = None,
-    at: Annotated[int, typer.Option(metavar="TURN", help="Before which turn of the life; the first is 1.")] = 1,
+    at: Annotated[
+        int | None,
+        typer.Option(metavar="TURN", help="Say it before this turn of the life.  [default: 1]", show_default=False),
+    ] = None,
     out: Annotated[
         pathlib.Path | None, typer.Option(metavar="FILE", help="Write the text there instead of showing it.")
     ] = None,
@@ -40,6 +43,9 @@ def sessions_command(
         raise JaxrecoError(f"user is {user}: give a whole number from 0 to {2**31 - 1}.")
     if sessions < 1:
         raise JaxrecoError(f"sessions is {sessions}: give at least 1.")
+    if at is not None and say is None:
+        raise JaxrecoError("--at is the turn before which something is said: add --say TEXT.")
+    at = 1 if at is None else at
     if at < 1:
         raise JaxrecoError(f"at is {at}: the first turn is 1.")
     job, agent_params = load(run, Console(stderr=True))
@@ -91,6 +97,8 @@ def _words(text: str | None, job: cli_train.Job) -> Any:
         return None
     if job.env.names is None:
         raise JaxrecoError(f"The items of {job.env.name} have no names: nothing can be said about them.")
+    if not getattr(job.env.user_model, "talks", True):
+        raise JaxrecoError("The users of this run are silent, and do not judge by words either: train with talks=true.")
     heard = parser.understand(text, job.env.names, job.params.catalog)
     if len(heard) > 1:
         raise JaxrecoError(f"That is {len(heard)} requests, and a user makes one at a time: say one of them.")
@@ -100,7 +108,8 @@ def _words(text: str | None, job: cli_train.Job) -> Any:
 def tell(job: cli_train.Job, agent_params: Any, user: int, sessions: int, words: Any = None, at: int = 0) -> str:
     """The text of the first sessions of one user: the life that sessions.txt tells too, where it is among its users.
 
-    With `words` (an Instruction) it is the same life in which a person has said them before turn `at`.
+    With `words` (an Instruction) it is the same life in which a person has said them before turn `at`. Raises JaxrecoError
+    where these sessions do not come to that turn.
     """
     import jax
     import numpy as np
@@ -117,5 +126,12 @@ def tell(job: cli_train.Job, agent_params: Any, user: int, sessions: int, words:
         life = jax.tree.map(lambda x: x[:, 0], lives)
         enough = len(report.spans(life)) >= sessions or report.ended(life) or turns >= most
         turns = min(4 * turns, most)
+    told = report.spans(life)[:sessions]
+    last = told[-1][1] if told and (len(told) == sessions or report.ended(life)) else len(life.left)
+    if words is not None and at >= last:
+        raise JaxrecoError(
+            f"at is {at + 1}, but this life has {last} turns in the {len(told)} sessions that are told: "
+            f"say it before one of them{', or ask for more --sessions' if len(told) == sessions else ''}."
+        )
     title = f"User {user + 1} of {job.env.name} with {pathlib.Path(job.config['agent']).name}"
     return report.write(lives, job.env, job.params, title, sessions, user)

@@ -405,6 +405,7 @@ def _compare(
         "users": users,
         "horizon_hours": float(job.params.horizon_hours),
         "seed": job.config["seed"],
+        "blind": bool(job.config.get("blind")),
         "updates": job.train.updates if updates is None else updates,
         "temperature": "none" if temperature is None else f"{temperature:g}",
         "commit": provenance.commit(),

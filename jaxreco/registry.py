@@ -215,7 +215,10 @@ def _refuse_unknown(what: str, given: dict[str, Any], accepted: Any) -> None:
 
 
 def _refuse_unclear(what: str, given: dict[str, Any], accepted: Any) -> None:
-    """A word would pass for True, "false" too."""
+    """A word would pass for True, "false" too, and True for a number."""
     for name, value in given.items():
-        if name in accepted and isinstance(accepted[name].default, bool) and not isinstance(value, bool):
+        usual = accepted[name].default if name in accepted else None
+        if isinstance(usual, bool) and not isinstance(value, bool):
             raise ValueError(f"{name} of {what} is {value!r}: make it true or false.")
+        if isinstance(value, bool) and not isinstance(usual, bool) and isinstance(usual, (int, float, str)):
+            raise ValueError(f"{name} of {what} is {value!r}: give a value such as {usual!r}.")

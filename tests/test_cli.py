@@ -136,6 +136,7 @@ def test_rollout_keeps_an_existing_file_unless_forced(tmp_path):
         (["--set", "user.leave"], ["write name=value"]),
         (["--world", "slate=3"], ["no setting 'slate'", "Did you mean slate_size?"]),
         (["--world", "3"], ["write name=value"]),
+        (["--env", "Feed-v0", "--world", "n_items=true"], ["n_items of Feed-v0 is True", "such as 2000"]),
         (["--env", "Feed-v0", "--world", "talks=no"], ["talks of Feed-v0 is 'no'", "true or false"]),
         (["--env", "Feed-v0", "--world", "talks=false", "--world", "think_aloud=True"], ["set talks to True"]),
         (["--segment", "bingres"], ["no segment 'bingres'", "Did you mean bingers?"]),

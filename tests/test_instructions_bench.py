@@ -114,3 +114,13 @@ def test_the_whole_benchmark(tmp_path: pathlib.Path) -> None:
         row["protocol"] for row in rows
     }
     assert plot.stat().st_size > 5_000
+
+
+def test_the_interval_of_faithfulness_is_over_users() -> None:
+    rng = np.random.default_rng(0)
+    user = np.repeat(np.arange(40), 5)
+    right = np.repeat(rng.random(40) < 0.8, 5)  # whoever is right once is right always: 40 facts, not 200
+    share, low, high = faithfulness.share_of_faithful(right, user)
+    assert share == right.mean()
+    half = 1.96 * np.sqrt(share * (1 - share) / 40)
+    np.testing.assert_allclose([low, high], [share - half, share + half], atol=0.03)

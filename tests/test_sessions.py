@@ -238,6 +238,25 @@ def test_as_many_sessions_as_were_asked_for(folder, monkeypatch):
     assert run("sessions", folder, "--user", 1, "--sessions", 4).stdout == text
 
 
+def test_a_persons_words_are_told_where_they_are_said(folder):
+    plain = run("sessions", folder, "--user", 1, "--sessions", 4).stdout.splitlines()
+    for at in (1, 2, 3, 4, 5):
+        words = ("--say", "more of Bob", "--at", at)  # nobody else speaks of creators
+        text = run("sessions", folder, "--user", 1, "--sessions", 4, *words).stdout
+        lines = text.splitlines()
+        says = [i for i, line in enumerate(lines) if 'says: "' in line and "Bob" in line]
+        assert len(says) == 1, text
+        turns = [i for i, line in enumerate(lines) if line.startswith("  turn ")]
+        assert sum(i < says[0] for i in turns) == at - 1
+        assert "the answer: " in lines[next(i for i in turns if i > says[0])]
+        assert lines[: says[0]][:-1] == plain[: says[0]][:-1]  # until then it is the same life
+
+
+def test_words_that_come_too_late_are_refused(folder):
+    refused(run("sessions", folder, "--user", 1, "--say", "more music", "--at", 2_000), "at is 2000", "turns in the")
+    refused(run("sessions", folder, "--at", 2), "--at", "add --say TEXT")
+
+
 def test_into_a_file(folder, tmp_path):
     shown = run("sessions", folder, "--user", 12)
     assert "User 13 (--user 12)" in shown.stdout

@@ -22,6 +22,7 @@ from jaxreco import cli, cli_train, registry
 from jaxreco.agents import popularity, ppo, random
 from jaxreco.learning import checkpoint, trainer
 from jaxreco.report import sessions, standing
+from jaxreco.talk.words import printable
 
 SIZE = ("--env", "Coin-v0", "--agent", "tiny", "--users", 8, "--turns", 4, "--updates", 4, "--eval-users", 8)
 SHORT = ("--set", "horizon_hours=48")
@@ -292,7 +293,7 @@ def test_reasons_name_the_largest_term(feed):
 
 
 def test_titles_cannot_drive_a_terminal():
-    assert sessions.plain("a\x1b[31mb\u202ec\nd") == "a[31mbcd"
+    assert printable("a\x1b[31mb\u202ec\nd") == "a[31mbcd"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ import jax
 import numpy as np
 
 from jaxreco.base import EXAMINED, Trace
-from jaxreco.report.sessions import Moment, Shown, at, plain, slots, spans, spoken
+from jaxreco.report.sessions import Moment, Shown, at, slots, spans, spoken
+from jaxreco.talk.words import printable
 
 KINDS = ("moment", "reason")
 SIDES = ("A", "B")
@@ -197,7 +198,7 @@ def _why(cause: int, item: int, env: Any, params: Any) -> str:
 
     silent = jax.tree.map(np.array, Trace.silent())
     silent.cause[0], silent.item[0], silent.amount[0] = cause, item, 1.0
-    return "Because: " + AMOUNT.sub("", plain(english.explain(silent, env.names, params.catalog)[0]))
+    return "Because: " + AMOUNT.sub("", printable(english.explain(silent, env.names, params.catalog)[0]))
 
 
 # -- text --------------------------------------------------------------------------------------------------------

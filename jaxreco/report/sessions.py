@@ -8,7 +8,6 @@ who study the simulator, never for agents.
 from __future__ import annotations
 
 import functools
-import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ from jaxreco.env import instruct
 from jaxreco.ring import merge, restart
 from jaxreco.struct import Struct
 from jaxreco.talk.satisfies import HALF, satisfies
+from jaxreco.talk.words import printable
 
 Array = jax.Array
 
@@ -83,7 +83,11 @@ def watch_lives(
             carry = (merge(t == at, said, carry[0]), carry[1])
         return jax.vmap(functools.partial(_turn, env, params, agent, agent_params))(carry, keys)
 
-    return jax.lax.scan(turn, start, jnp.arange(turns))[1]
+    lives = jax.lax.scan(turn, start, jnp.arange(turns))[1]
+    # A person's words come after the turn before was told: there they take the place of the user's own.
+    spoke_over = (jnp.arange(1, turns + 1) == at)[:, None] & ~(lives.terminated | lives.truncated)
+    heard = jax.tree.map(lambda x: jnp.roll(x, -1, axis=0), lives.heard)
+    return lives.replace(said=merge(spoke_over, heard, lives.said)) if words is not None else lives
 
 
 def _turn(env: Any, params: Any, agent: Any, agent_params: Any, carry: Any, key: Array) -> tuple[Any, Moment]:
@@ -141,7 +145,7 @@ def write(moments: Moment, env: Any, params: Any, title: str, sessions: int = 3,
       first: the number of the first user.
     """
     moments = jax.tree.map(np.asarray, moments)
-    lines = [plain(title), "", *_LEGEND]
+    lines = [printable(title), "", *_LEGEND]
     for user in range(moments.left.shape[1]):
         life = jax.tree.map(lambda x, user=user: x[:, user], moments)
         lines += ["", "=" * SHORTEST, f"User {first + user + 1} (--user {first + user})", "=" * SHORTEST]
@@ -236,7 +240,7 @@ def slots(now: Moment, env: Any, params: Any) -> list[Shown]:
 
 
 def _name(kind: str, index: int, names: Sequence[str] | None) -> str:
-    return plain(names[index]) if names and 0 <= index < len(names) else f"{kind} {index}"
+    return printable(names[index]) if names and 0 <= index < len(names) else f"{kind} {index}"
 
 
 def _old(hours: float) -> str:
@@ -265,7 +269,7 @@ def spoken(instruction: Instruction, env: Any, variant: int) -> str:
         return ""
     from jaxreco.talk import english
 
-    return plain(english.say(instruction, env.names, variant))
+    return printable(english.say(instruction, env.names, variant))
 
 
 def _because(now: Moment, env: Any, params: Any) -> list[str]:
@@ -275,7 +279,7 @@ def _because(now: Moment, env: Any, params: Any) -> list[str]:
     from jaxreco.talk import english
 
     reasons = english.explain(now.trace, env.names, params.catalog)
-    return [f"    {'because:' if i == 0 else '':<8} {plain(text)}" for i, text in enumerate(reasons)]
+    return [f"    {'because:' if i == 0 else '':<8} {printable(text)}" for i, text in enumerate(reasons)]
 
 
 def deed(actions: int, watch: float, duration: float) -> str:
@@ -353,8 +357,3 @@ def _when(clock: float) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= TITLE else text[: TITLE - 3] + "..."
-
-
-def plain(text: str) -> str:
-    """The text without control characters: titles are data, and must not drive somebody's terminal."""
-    return "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cf", "Zl", "Zp", "Cs"))

@@ -166,7 +166,7 @@ class Standing:
         return (
             f"{made['world']} {made['world_version']}: {made['users']:,} users, first episode of at most "
             f"{made['horizon_hours']:g} hours, same users and randomness in every row; training seed {made['seed']}, "
-            f"{made['updates']} updates, temperature {made['temperature']}; commit {made['commit'] or 'none'}; "
+            f"{made['updates']} updates, temperature {made['temperature']}; {'the agent hears nothing; ' * made['blind']}commit {made['commit'] or 'none'}; "
             f"{versions}; {made['device']}; {made['wall_s']:.0f} s."
         )
 
@@ -189,16 +189,20 @@ class Standing:
     def _row(self, agent: str, metric: str, estimate: Estimate, against: str | None = None) -> dict[str, Any]:
         return {
             "dataset": self.made["dataset"],
-            "protocol": "default",
+            "protocol": "masked" if self.made["blind"] and agent == self.ours else "default",
             "split": None,
             "world": self.made["world"],
             "agent": agent,
             "against": against,
             "metric": metric,
             **dataclasses.asdict(estimate),
-            "n_users": self.made["users"],
+            "n_users": self._users(agent, metric),
             "n_seeds": 1,
         }
+
+    def _users(self, agent: str, metric: str) -> int:
+        """How many users a row is about: those who have a value."""
+        return int((~np.isnan(self.lives[agent].column(metric))).sum()) if metric == "followed" else self.made["users"]
 
 
 def words(estimate: Estimate, sign: bool = False) -> str:

@@ -31,7 +31,7 @@ _SPELLINGS = {
 
 
 def printable(text: str) -> str:
-    """The text without control characters, for terminals and pages."""
+    """The text without control characters: titles are data, and must not drive somebody's terminal or page."""
     return "".join(c for c in text if unicodedata.category(c) not in _UNSEEN)
 
 
