@@ -56,11 +56,11 @@ class OraclePlan:
         return dataclasses.replace(self, env=env)
 
     def init(self, key: Array, env: Any, catalog: Catalog, truth: EnvParams) -> Params:
-        """Measure what an hour earns. The key is consumed."""
-        greedy = dataclasses.replace(self, env=env, rollouts=0)
-        ran = rollout(key, env, truth, greedy, Params(jnp.float32(0.0)), users=TRIAL_USERS, turns=TRIAL_TURNS)
-        total = ran.metrics.total
-        return Params(rate=jnp.sum(total.reward) / jnp.sum(total.hours))
+        """Measure what an hour earns; a gap beyond the horizon counts up to it. The key is consumed."""
+        greedy, nothing = dataclasses.replace(self, env=env, rollouts=0), Params(jnp.float32(0.0))
+        ran = rollout(key, env, truth, greedy, nothing, users=TRIAL_USERS, turns=TRIAL_TURNS, trajectory=True)
+        hours = jnp.minimum(ran.trajectory.info["hours"], truth.horizon_hours)  # type: ignore[union-attr]
+        return Params(rate=jnp.sum(ran.trajectory.reward) / jnp.sum(hours))  # type: ignore[union-attr]
 
     def reset(self, agent_params: Params) -> None:
         """No memory: the user's is read."""
