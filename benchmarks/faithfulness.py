@@ -117,7 +117,8 @@ def share_of_faithful(right: np.ndarray, user: np.ndarray, seed: int = 0) -> tup
     each, moments = np.bincount(whose, right), np.bincount(whose)
     drawn = np.random.default_rng(seed).integers(len(each), size=(RESAMPLES, len(each)))
     shares = each[drawn].sum(axis=1) / moments[drawn].sum(axis=1)
-    return float(right.mean()), *(float(x) for x in np.percentile(shares, [2.5, 97.5]))
+    low, high = np.percentile(shares, [2.5, 97.5])
+    return float(right.mean()), float(low), float(high)
 
 
 def _urge(keys: Array, env: Any, user: Any, state: Any, slate: Array, catalog: Any, timeless: bool = False) -> Array:

@@ -139,12 +139,12 @@ def by_target(weight: Array, asked: Requests, catalog: Catalog) -> Array:
     """
     refuses = (asked.intent == INTENT["less"]) | (asked.intent == INTENT["never"])
     push = weight * ((asked.intent == INTENT["more"]) * 1.0 - refuses)
-    push = {name: push * (asked.target_kind == KIND[name]) for name in ("tag", "creator", "item")}
-    found = push["tag"][0] * jnp.any(catalog.tags == asked.target[0], axis=-1)
+    of = {name: push * (asked.target_kind == KIND[name]) for name in ("tag", "creator", "item")}
+    found = of["tag"][0] * jnp.any(catalog.tags == asked.target[0], axis=-1)
     for r in range(REQUESTS):  # one by one: a matrix of requests by items would be written out
-        found = found + push["creator"][r] * (catalog.creator == asked.target[r])
+        found = found + of["creator"][r] * (catalog.creator == asked.target[r])
     at = jnp.where(asked.target_kind == KIND["item"], asked.target, catalog.n_items)
-    return found.at[at].add(push["item"], mode="drop")
+    return found.at[at].add(of["item"], mode="drop")
 
 
 def by_length_and_age(weight: Array, asked: Requests, catalog: Catalog) -> Array:
