@@ -183,6 +183,8 @@ def test_explain(feed):
     ]
     assert english.explain(reasons, None)[0] == "too much of one category lately: item 4 (+0.8)"
     assert english.explain(trace(("time", 1.0, -1)), env.names) == ["time runs out (+1)"]
+    assert english.explain(trace(("bait", -0.3, 4)), None) == ["it looked worth a try: item 4 (-0.3)"]
+    assert english.explain(trace(("bait", 0.3, 4)), None) == ["it promised more than it held: item 4 (+0.3)"]
     creator = env.names.creators[int(params.catalog.creator[4])]
     assert english.explain(trace(("creator", 0.5, 4)), env.names, params.catalog)[0].startswith(
         f"too much from {creator}"

@@ -10,7 +10,7 @@ import numpy as np
 from jaxreco.base import Catalog, Instruction, Names, Trace
 from jaxreco.talk import naming
 from jaxreco.talk.grammar import CAUSES, INTENTS, STRENGTHS, TARGET_KINDS
-from jaxreco.talk.templates import REASON, TEMPLATES, UNKNOWN, WHY
+from jaxreco.talk.templates import EASED, REASON, TEMPLATES, UNKNOWN, WHY
 from jaxreco.talk.words import words
 
 _CHOICE = re.compile(r"\[([^\]|]*)\|([^\]|]*)\|([^\]]*)\]")
@@ -103,7 +103,8 @@ def _reason(cause: Any, amount: float, item: int, names: Names | None, catalog: 
     if catalog is not None and 0 <= item < catalog.n_items:
         of["category"] = label("category", int(catalog.category[item]), names)
         of["creator"] = label("creator", int(catalog.creator[item]), names)
-    words = REASON[_named(CAUSES, cause, "cause")].format(**of)
+    name = _named(CAUSES, cause, "cause")
+    words = (EASED.get(name, REASON[name]) if amount < 0 else REASON[name]).format(**of)
     title = f": {label('item', item, names)}" if item >= 0 else ""
     return f"{words}{title} ({f'{amount:+.2f}'.rstrip('0').rstrip('.')})"
 

@@ -257,4 +257,5 @@ REASON: dict[str, str] = {
     "delight": "enjoyed",
     "opening": "the session has just begun",
 }
+EASED = {"bait": "it looked worth a try"}  # in place of REASON where it lowered the urge to leave
 UNKNOWN = {"category": "of one category", "creator": "one creator"}
