@@ -227,7 +227,7 @@ def _worth(setting: Setting, names: tuple[str, ...], rows: list[Row], plot: path
     for name in names:
         bars[name] = {}
         for variant in HEARINGS:
-            found = {metric: _over(_columns(setting.lives(name, variant), metric)) for metric in METRICS}
+            found = _measured(setting, name, variant)
             bars[name][variant] = found["reward"]
             rows += [_row(setting, metric, found[metric], _protocol(name, variant)) for metric in METRICS]
             cells = [words(found[metric]) for metric in METRICS]
@@ -245,13 +245,18 @@ def _reasons(setting: Setting, names: tuple[str, ...], rows: list[Row]) -> Any:
     )
     for name in (name for name in names if name in REASON_WORLDS):
         for variant, says in ((NO_TRACE, "none"), ("real", "beside words"), (ALOUD, "in every turn")):
-            found = {metric: _over(_columns(setting.lives(name, variant), metric)) for metric in METRICS}
-            if variant != "real":
+            found = _measured(setting, name, variant)
+            if variant != "real":  # whose rows are those of the words
                 rows += [_row(setting, metric, found[metric], _protocol(name, variant)) for metric in METRICS]
             cells = [words(found[metric]) for metric in METRICS]
             gain = _gain(setting, name, variant, NO_TRACE, rows) if variant != NO_TRACE else ()
             table.add_row(name, says, *cells, *gain)
     return table
+
+
+def _measured(setting: Setting, name: str, variant: str) -> dict[str, Estimate]:
+    """The metrics of a learner."""
+    return {metric: _over(_columns(setting.lives(name, variant), metric)) for metric in METRICS}
 
 
 def _gain(setting: Setting, name: str, variant: str, than: str, rows: list[Row]) -> tuple[str, str]:

@@ -124,3 +124,15 @@ def test_the_interval_of_faithfulness_is_over_users() -> None:
     assert share == right.mean()
     half = 1.96 * np.sqrt(share * (1 - share) / 40)
     np.testing.assert_allclose([low, high], [share - half, share + half], atol=0.03)
+
+
+def test_a_kept_learner_is_that_of_its_world_data_and_training(tmp_path: pathlib.Path) -> None:
+    def folder(data: Any = None, world: dict[str, Any] | None = None, updates: int = 3, runs: Any = tmp_path) -> Any:
+        config = instructions.trainer.TrainConfig(updates=updates)
+        setting = instructions.Setting("Feed-v0", data, world or {}, 8, 1, config, runs, lambda text: None)
+        return setting._folder("default", "real", 0)
+
+    other = {folder(), folder(data="ml-100k"), folder(world={"seed": 1}), folder(updates=4)}
+    assert len(other) == 4
+    assert folder() in other
+    assert folder(runs=None) is None

@@ -18,6 +18,7 @@ import jaxreco
 from jaxreco import cli, cli_sessions, registry
 from jaxreco.agents import popularity, random
 from jaxreco.base import EMPTY
+from jaxreco.errors import JaxrecoError
 from jaxreco.report import sessions
 from jaxreco.talk.grammar import INTENT
 
@@ -255,6 +256,12 @@ def test_a_persons_words_are_told_where_they_are_said(folder):
 def test_words_that_come_too_late_are_refused(folder):
     refused(run("sessions", folder, "--user", 1, "--say", "more music", "--at", 2_000), "at is 2000", "turns in the")
     refused(run("sessions", folder, "--at", 2), "--at", "add --say TEXT")
+
+
+def test_nothing_can_be_said_for_silent_users():
+    env, params = jaxreco.make("Feed-v0", n_items=30, n_creators=4, n_users=4, slate_size=3, talks=False)
+    with pytest.raises(JaxrecoError, match="users of this run are silent"):
+        cli_sessions._words("more music", cli_sessions.cli_train.Job({}, env, params, None, None, None))
 
 
 def test_into_a_file(folder, tmp_path):

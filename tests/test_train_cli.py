@@ -292,6 +292,16 @@ def test_reasons_name_the_largest_term(feed):
     assert "does not say why" in sessions.reason({"mood": 0.0}, user)
 
 
+def test_the_table_of_a_deaf_agent_says_so(tmp_path):
+    done = run("train", *SIZE, *SHORT, "--blind", "--out", tmp_path / "run")
+    assert done.exit_code == 0, (done.output, done.exception)
+    table = json.loads((tmp_path / "run" / "table.json").read_text())
+    assert "the agent hears nothing" in table["protocol"]
+    protocols = {row["agent"]: row["protocol"] for row in table["rows"]}
+    assert protocols.pop("tiny") == "masked"
+    assert set(protocols.values()) == {"default"}
+
+
 def test_titles_cannot_drive_a_terminal():
     assert printable("a\x1b[31mb\u202ec\nd") == "a[31mbcd"
 

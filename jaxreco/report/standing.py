@@ -163,11 +163,12 @@ class Standing:
         """How the table was made, in one line."""
         made = self.made
         versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+        deaf = "the agent hears nothing; " if made["blind"] else ""
         return (
             f"{made['world']} {made['world_version']}: {made['users']:,} users, first episode of at most "
             f"{made['horizon_hours']:g} hours, same users and randomness in every row; training seed {made['seed']}, "
-            f"{made['updates']} updates, temperature {made['temperature']}; {'the agent hears nothing; ' * made['blind']}commit {made['commit'] or 'none'}; "
-            f"{versions}; {made['device']}; {made['wall_s']:.0f} s."
+            f"{made['updates']} updates, temperature {made['temperature']}; {deaf}"
+            f"commit {made['commit'] or 'none'}; {versions}; {made['device']}; {made['wall_s']:.0f} s."
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -362,7 +362,7 @@ class Mindset:
             asks, trace = rarely(
                 explains, self._reflect, (said, trace), key, felt, told, traits.freshness, params, catalog
             )
-            said = voice.choose(says, asks, said)
+            said = voice.choose(says, asks, said) if self.think_aloud else asks
         state = _after(state, walk, done, feedback, said, appeal.category, matches, params, catalog)
         return state, feedback, said, trace
 
