@@ -29,6 +29,7 @@ from jaxreco.benchmarks.farmer import Farmer
 from jaxreco.benchmarks.report import Report, Row, plain_table
 from jaxreco.evaluation import Life, interval, live
 from jaxreco.learning import checkpoint, trainer
+from jaxreco.names import closest
 from jaxreco.population import override
 from jaxreco.registry import make, make_agent
 from jaxreco.report.standing import Estimate, words
@@ -160,6 +161,7 @@ def run(
     say: Callable[[str], None] = lambda text: None,
     data: Any = None,
     env: str = "Feed-v0",
+    worlds: str | None = None,
     agents: str = "all",
     runs: pathlib.Path | None = None,
     plot: pathlib.Path | None = None,
@@ -172,19 +174,21 @@ def run(
 
     Args:
       quick: three worlds, one seed, 30 updates, 512 users; the protocol is all worlds, 5 seeds, 80 updates, 4,096 users.
+      worlds: names of WORLDS with commas, instead of those.
       agents: "all", or names with commas: those whose following is measured (ppo, obedient, popularity).
       runs: folder where trained agents are kept, and looked for. plot: PNG of what words are worth.
       users, seeds, updates: instead of these. data, env, world: the world, its data and its statics.
 
-    Raises ValueError for an agent that this benchmark does not measure.
+    Raises ValueError for an agent that this benchmark does not measure, or a variant of the world that it does not have.
     """
     began = time.perf_counter()
-    chosen = _chosen(agents)
+    chosen = _chosen("agent", agents, (LEARNER, "obedient", "popularity"))
+    names = QUICK_WORLDS if quick else tuple(WORLDS)
+    names = _chosen("variant", worlds, tuple(WORLDS)) if worlds else names
     train = trainer.TrainConfig(updates=updates or (30 if quick else 80))
     setting = Setting(
         env, data, world or {}, users or (512 if quick else 4096), seeds or (1 if quick else 5), train, runs, say
     )
-    names = QUICK_WORLDS if quick else tuple(WORLDS)
     rows: list[Row] = []
     tables = [_worth(setting, names, rows, plot), _reasons(setting, names, rows)]
     tables += [_following(setting, names, chosen, rows), _farming(setting, rows)]
@@ -206,12 +210,12 @@ def run(
     )  # fmt: skip
 
 
-def _chosen(agents: str) -> tuple[str, ...]:
-    able = (LEARNER, "obedient", "popularity")
-    chosen = able if agents == "all" else tuple(name.strip() for name in agents.split(","))
+def _chosen(what: str, asked: str, able: tuple[str, ...]) -> tuple[str, ...]:
+    """The names that were asked for, with commas, or all. Raises ValueError for others than those that there are."""
+    chosen = able if asked == "all" else tuple(dict.fromkeys(name.strip() for name in asked.split(",")))
     for name in chosen:
         if name not in able:
-            raise ValueError(f"The benchmark instructions measures {', '.join(able)}, not {name!r}.")
+            raise ValueError(f"The benchmark instructions measures no {what} {name!r}.{closest(name, able)}")
     return chosen
 
 

@@ -228,6 +228,14 @@ class UserState(Protocol):
         """Ring of `Event`."""
 
 
+MIND = ("mood", "trust", "boredom", "minutes", "budget", "satiation")  # of a user's state, where the model has them
+
+
+def mind_of(user: Any) -> dict[str, Array]:
+    """What a user model shows of its mind, by name (MIND): for people who study the simulator, never for agents."""
+    return {name: getattr(user, name) for name in MIND if hasattr(user, name)}
+
+
 class UserModel(Protocol):
     """Rules by which one user reviews, feels, instructs, leaves and returns. Static; hashes by value.
 

@@ -30,6 +30,9 @@ def bench_command(
         pathlib.Path | None, typer.Option(help="Folder of real data, for benchmarks that use some.")
     ] = None,
     env: Annotated[str | None, typer.Option(help="World, for benchmarks that take one.")] = None,
+    worlds: Annotated[
+        str | None, typer.Option(help="Variants of the world with commas, for benchmarks that compare some.")
+    ] = None,
     agents: Annotated[
         str | None, typer.Option(help="Agents with commas, or all, for benchmarks that take some.")
     ] = None,
@@ -48,7 +51,7 @@ def bench_command(
     if plot is not None and plot.suffix.lower() != ".png":
         raise JaxrecoError(f"{plot} is no name for a picture here: let it end in .png.")
     names = registry.benchmarks() if name == "all" else [name]
-    options = {"env": env, "agents": agents, "seeds": seeds, "updates": updates, "users": users, "runs": runs}
+    options = {"env": env, "worlds": worlds, "agents": agents, "seeds": seeds, "updates": updates, "users": users, "runs": runs}
     options |= {"plot": plot, "data": data, "peers": peers, "peers_python": peers_python}
     chosen = {option: value for option, value in options.items() if value is not None}
     jobs = [(each, registry.benchmark(each)) for each in names]

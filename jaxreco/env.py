@@ -125,6 +125,7 @@ class RecoEnv:
         user, feedback, instruction, trace = self.user_model.review(
             key_review, state.user, slate, params.user, catalog, context
         )
+        mind = base.mind_of(user)  # as the slate leaves it
         returned, gap = self.user_model.revisit(key_revisit, user, params.user, context)
         left = feedback.left
         user = merge(left, returned, user)
@@ -148,6 +149,8 @@ class RecoEnv:
             "feedback": feedback,
             **outcomes,
             "reward_terms": terms,
+            "mind": mind,
+            "trace": trace,
         }
         return Step(obs, after, sum(terms.values(), jnp.float32(0.0)), lost, truncated, info)
 

@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxreco.rollout import TILE, Rollout, Tally, initial, renew, rollout
+from jaxreco.lanes import PER_DEVICE, Lanes, Stage
+from jaxreco.rollout import Tally
 from jaxreco.struct import Struct
 
 CHUNK = 32  # turns between two looks at whether everybody is done
@@ -55,36 +56,38 @@ def live(
     *,
     users: int,
     max_turns: int = 4000,
+    lanes: int = PER_DEVICE,
     progress: Callable[[float], None] | None = None,
 ) -> Life:
     """Every user's first episode under an agent, each until it is over (or `max_turns`).
 
     Lives differ in length, so lanes are few, and one whose user is done goes to the next user: most of a run of all
-    users side by side would be spent on the longest lives. One program serves any number of users.
+    users side by side would be spent on the longest lives. A world is compiled once for all agents and any number of users.
 
     Args:
       key: users and randomness; give every agent the same one to compare them pairwise. Consumed.
-      users: B.
+      users: B. lanes: users side by side on each device.
       progress: called with the share of users who are done.
     """
     began = time.perf_counter()
-    lanes = min(users, int(getattr(agent, "tile", TILE)) * jax.device_count())
-    ran = initial(key, env, params, agent, agent_params, users=lanes)
-    waiting, done = iter(range(lanes, users)), np.zeros(users, bool)
-    found = jax.tree.map(lambda x: np.zeros((users, *x.shape[1:]), x.dtype), _ends(ran))
+    stage = Stage.of(key, env, params, agent, agent_params, lanes)
+    now, memory = stage.begin(np.arange(min(users, stage.lanes)))
+    waiting, done = iter(range(stage.lanes, users)), np.zeros(users, bool)
+    found = jax.tree.map(lambda x: np.zeros((users, *x.shape[1:]), x.dtype), _ends(now))
     while not done.all():
-        ran = rollout(key, env, params, agent, agent_params, users=lanes, turns=CHUNK, start=ran)
-        in_lane, now = jax.device_get((ran.user, _ends(ran)))
-        free = now.finished | (np.asarray(ran.turn) >= max_turns)
-        lane = np.flatnonzero(free & ~done[in_lane])
-        for into, leaf in zip(jax.tree.leaves(found), jax.tree.leaves(now), strict=True):
-            into[in_lane[lane]] = leaf[lane]
-        done[in_lane[lane]] = True
+        for _ in range(CHUNK):
+            now, memory, _, _ = stage.turn(now, memory)
+        user, turn, ends = jax.device_get((now.user, now.turn, _ends(now)))
+        over = ends.finished | (turn >= max_turns)
+        lane = np.flatnonzero(over & ~done[user])
+        for into, leaf in zip(jax.tree.leaves(found), jax.tree.leaves(ends), strict=True):
+            into[user[lane]] = leaf[lane]
+        done[user[lane]] = True
         if progress is not None:
             progress(float(done.mean()))
-        after = np.array([next(waiting, user) if over else user for user, over in zip(in_lane, free, strict=True)])
-        if (after != in_lane).any():
-            ran = renew(key, env, params, agent, agent_params, ran, after)
+        after = np.array([next(waiting, u) if free else u for u, free in zip(user, over, strict=True)])
+        if (after != user).any():
+            now = stage.renew(now, after)
     return Life(
         tally=found.tally,
         finished=found.finished,
@@ -101,8 +104,8 @@ class _Ends(Struct):
     slate: Any  # i32[B, K], the latest
 
 
-def _ends(ran: Rollout) -> _Ends:
-    return _Ends(ran.metrics.life, ran.metrics.episodes > 0, ran.state.last.slate)
+def _ends(lanes: Lanes) -> _Ends:
+    return _Ends(lanes.tally, lanes.finished, lanes.state.last.slate)
 
 
 def overlap(slates: np.ndarray, pairs: int = 20_000, seed: int = 0) -> float:

@@ -73,20 +73,22 @@ class Beforehand:
 def _simulate(
     key: jax.Array, env: Any, params: base.EnvParams, users: int, turns: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Slates i32[T, B, K] and watched seconds f32[T, B, K]; whatever else a trajectory holds is never computed."""
+    """Slates i32[T, B, K] and watched seconds f32[T, B, K]."""
+    from jaxreco.lanes import Stage
     from jaxreco.registry import make_agent
-    from jaxreco.rollout import rollout
 
     key_agents, key_run = jax.random.split(key)
     agents, agent_params = zip(
         *(make_agent(name, key_agents, env, params) for name in ("random", "popularity")), strict=True
     )
-
-    @jax.jit
-    def run(key: jax.Array, params: base.EnvParams, agent_params: Any) -> Any:
-        ran = rollout(key, env, params, Beforehand(*agents), agent_params, users=users, turns=turns, trajectory=True)
-        assert ran.trajectory is not None
-        feedback = ran.trajectory.info["feedback"]
-        return jnp.maximum(feedback.slate, 0), feedback.watch
-
-    return tuple(np.asarray(x) for x in run(key_run, params, agent_params))  # type: ignore[return-value]
+    stage, seen = Stage.of(key_run, env, params, Beforehand(*agents), agent_params), []
+    for first in range(0, users, stage.lanes):
+        batch = range(first, min(first + stage.lanes, users))
+        lanes, memory = stage.begin(batch)
+        shown = []
+        for _ in range(turns):
+            lanes, memory, _, info = stage.turn(lanes, memory)
+            shown.append((info["feedback"].slate, info["feedback"].watch))
+        seen.append([np.stack(x)[:, : len(batch)] for x in zip(*jax.device_get(shown), strict=True)])
+    slate, watch = (np.concatenate(x, axis=1) for x in zip(*seen, strict=True))
+    return np.maximum(slate, 0), watch

@@ -3,15 +3,12 @@
 Users are run in padded tiles of a fixed size, because compiled reductions give other bits in another batch size:
 with fixed tiles the life of user 3 is the same to the last bit whether 1 or 4,096 users run, on one device or on
 several, in one scan or in chunks of two or more turns. Metrics are reduced inside the scan.
-
-Every lane carries whose life it runs and how far that is, so lanes whose user is done with can go to others
-(`renew`).
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -85,7 +82,6 @@ class Rollout(Struct):
     trajectory: Trajectory | None
     state: Any  # EnvState, leaves [B, ...]
     memory: Any  # the agent's, leaves [B, ...]
-    user: Array  # i32[B], whose life it is: 0 to B - 1 unless renewed
     turn: Array  # i32[B], turns done
 
 
@@ -137,35 +133,6 @@ def initial(
     return _initial_users(key, params, agent_params, ids, env, agent, tile or getattr(agent, "tile", TILE))
 
 
-def renew(
-    key: Array,
-    env: RecoEnv,
-    params: EnvParams,
-    agent: Any,
-    agent_params: Any,
-    ran: Rollout,
-    user: Any,
-    *,
-    tile: int | None = None,
-) -> Rollout:
-    """Give lanes to other users, who begin their lives there: bit for bit those of a rollout of more users.
-
-    Args:
-      key: of the whole rollout. ran: without trajectory.
-      user: i32[B], who shall be in each lane; where that is who is there already, its life goes on.
-    """
-    begun = _initial_users(key, params, agent_params, user, env, agent, tile or getattr(agent, "tile", TILE))
-    return _exchange(ran.replace(trajectory=None), begun)
-
-
-@jax.jit
-def _exchange(ran: Rollout, begun: Rollout) -> Rollout:
-    def choose(other: Array, new: Any, old: Any) -> Any:
-        return jax.tree.map(lambda a, b: jnp.where(other, a, b), new, old)
-
-    return jax.vmap(choose)(ran.user != begun.user, begun, ran)
-
-
 @functools.partial(jax.jit, static_argnames=("env", "agent", "tile"))
 def _initial_users(
     key: Array, params: EnvParams, agent_params: Any, user: Array, env: RecoEnv, agent: Any, tile: int
@@ -174,7 +141,7 @@ def _initial_users(
     ids = _tiles(user, -(-users // tile), tile)
     state, memory, metrics = jax.lax.map(lambda i: _begin(key, i, params, agent_params, env, agent), ids)
     state, memory, metrics = (_untile(x, users) for x in (state, memory, metrics))
-    begun = Rollout(metrics=metrics, trajectory=None, state=state, memory=memory, user=user, turn=jnp.zeros_like(user))
+    begun = Rollout(metrics=metrics, trajectory=None, state=state, memory=memory, turn=jnp.zeros_like(user))
     return _spread(begun, users, devices_for(users, tile))
 
 
@@ -193,7 +160,7 @@ def _rollout(
     devices: int,
 ) -> Rollout:
     tiles = -(-users // (tile * devices)) * devices
-    ids = jnp.arange(users, dtype=jnp.int32) if start is None else start.user
+    ids = jnp.arange(users, dtype=jnp.int32)
     done = jnp.zeros_like(ids) if start is None else start.turn
     begun = None if start is None else _tiles((start.state, start.memory, start.metrics), tiles, tile)
 
@@ -201,8 +168,7 @@ def _rollout(
         def one_tile(xs: tuple[Array, Array, Any]) -> Any:
             i, done, was = xs
             carry = _begin(key, i, params, agent_params, env, agent) if was is None else was
-            user_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, i)
-            body = functools.partial(_turn, user_keys, done, params, agent_params, env, agent, trajectory)
+            body = functools.partial(_turn, user_keys(key, i), done, params, agent_params, env, agent, trajectory)
             return jax.lax.scan(body, carry, jnp.arange(turns))
 
         return jax.lax.map(one_tile, (ids, done, begun))
@@ -221,7 +187,7 @@ def _rollout(
     # [tiles, T, tile, ...] -> [T, B, ...]
     kept = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(turns, tiles * tile, *x.shape[3:])[:, :users], kept)
     state, memory, metrics = (_untile(x, users) for x in (state, memory, metrics))
-    after = Rollout(metrics=metrics, trajectory=None, state=state, memory=memory, user=ids, turn=done + turns)
+    after = Rollout(metrics=metrics, trajectory=None, state=state, memory=memory, turn=done + turns)
     return _spread(after, users, devices).replace(trajectory=kept)
 
 
@@ -261,11 +227,57 @@ def _begin(key: Array, ids: Array, params: EnvParams, agent_params: Any, env: Re
     """(state, memory, metrics) of a tile of users before their first turn."""
 
     def user(i: Array) -> Any:
-        _, state = env.reset(jax.random.fold_in(jax.random.fold_in(key, i), _RESET_TURN), params)
         tally = Tally.zero()
-        return state, agent.reset(agent_params), Metrics(life=tally, total=tally, episodes=jnp.float32(0.0))
+        metrics = Metrics(life=tally, total=tally, episodes=jnp.float32(0.0))
+        return begin(key, i, env, params), agent.reset(agent_params), metrics
 
     return jax.vmap(user)(ids)
+
+
+def begin(key: Array, user: Array, env: RecoEnv, params: EnvParams) -> Any:
+    """The state of user i32[] before its first turn, under the rollout's key."""
+    return env.reset(jax.random.fold_in(jax.random.fold_in(key, user), _RESET_TURN), params)[1]
+
+
+def user_keys(key: Array, users: Array) -> Array:
+    """Keys [tile] of users i32[tile], under the rollout's key."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, users)
+
+
+class TurnKeys(NamedTuple):
+    """The keys of a turn; [tile] each."""
+
+    turn: Array  # its parent: only for what is neither of the agent nor of the world
+    act: Array
+    step: Array
+
+
+def turn_keys(keys: Array, turn: Array) -> TurnKeys:
+    """The keys of users with keys [tile] at their turns i32[tile]."""
+    now = jax.vmap(jax.random.fold_in)(keys, turn)
+    both = jax.vmap(jax.random.split)(now)
+    return TurnKeys(now, both[:, 0], both[:, 1])
+
+
+def act(
+    keys: TurnKeys, params: EnvParams, agent_params: Any, env: RecoEnv, agent: Any, state: Any, memory: Any
+) -> tuple[Array, Any, Any, Observation]:
+    """A tile's slates, the agent's memories and extras after them, and what it saw; leaves [tile, ...]."""
+
+    def one(key: Array, state: Any, memory: Any, obs: Observation) -> Any:
+        catalog = env.catalog(state, params)
+        truth = {"truth": (state, params)} if getattr(agent, "privileged", False) else {}
+        return agent.act(key, agent_params, memory, obs, catalog, **truth)
+
+    obs = jax.vmap(env.observe, (0, None))(state, params)
+    if hasattr(agent, "overhear"):  # what one agent hears of others' users: a control, see jaxreco.talk.hearing
+        obs = agent.overhear(jax.random.fold_in(keys.turn[0], _OVERHEARD), obs)
+    return *jax.vmap(one)(keys.act, state, memory, obs), obs
+
+
+def step(keys: TurnKeys, params: EnvParams, env: RecoEnv, state: Any, action: Array) -> Any:
+    """The world's answer to a tile's slates, leaves [tile, ...]."""
+    return jax.vmap(env.step, (0, 0, 0, None))(keys.step, state, action, params)
 
 
 def _turn(
@@ -282,29 +294,20 @@ def _turn(
     """One turn of a tile: act, step, count, and forget where an episode ended."""
     state, memory, metrics = carry
 
-    def act_and_step(user_key: Array, state: Any, memory: Any, obs: Observation) -> Any:
-        key_act, key_step = jax.random.split(user_key)
-        catalog = env.catalog(state, params)
-        truth = {"truth": (state, params)} if getattr(agent, "privileged", False) else {}
-        action, memory, extras = agent.act(key_act, agent_params, memory, obs, catalog, **truth)
-        return action, memory, extras, env.step(key_step, state, action, params)
-
-    keys = jax.vmap(jax.random.fold_in)(user_keys, done + step_of_call)
-    obs = jax.vmap(env.observe, (0, None))(state, params)
-    if hasattr(agent, "overhear"):  # what one agent hears of others' users: a control, see jaxreco.talk.hearing
-        obs = agent.overhear(jax.random.fold_in(keys[0], _OVERHEARD), obs)
-    action, memory, extras, step = jax.vmap(act_and_step)(keys, state, memory, obs)
-    info = dict(step.info)
+    keys = turn_keys(user_keys, done + step_of_call)
+    action, memory, extras, obs = act(keys, params, agent_params, env, agent, state, memory)
+    after = step(keys, params, env, state, action)
+    info = dict(after.info)
     final = info.pop("final_observation")
     kept = None
     if trajectory:
-        ended = step.truncated & ~step.terminated
+        ended = after.truncated & ~after.terminated
         bootstrap = _final_values(agent, agent_params, memory, final, params, ended)
-        kept = Trajectory(obs, action, step.reward, step.terminated, step.truncated, bootstrap, info, extras)
-    over = step.terminated | step.truncated
+        kept = Trajectory(obs, action, after.reward, after.terminated, after.truncated, bootstrap, info, extras)
+    over = after.terminated | after.truncated
     memory = jax.vmap(lambda o, m: restart(o, agent.reset(agent_params), m))(over, memory)
-    metrics = jax.vmap(_count, (0, 0, 0, 0, None))(metrics, step.reward, over, info, params)
-    return (step.state, memory, metrics), kept
+    metrics = jax.vmap(_count, (0, 0, 0, 0, None))(metrics, after.reward, over, info, params)
+    return (after.state, memory, metrics), kept
 
 
 def _final_values(
@@ -324,9 +327,9 @@ def _final_values(
     return jax.lax.cond(jnp.any(ended), values, lambda: jnp.zeros(ended.shape))
 
 
-def _count(metrics: Metrics, reward: Array, done: Array, info: dict[str, Array], params: EnvParams) -> Metrics:
-    """Add one turn of one user."""
-    turn = Tally(
+def tally_of(reward: Array, info: dict[str, Array], params: EnvParams) -> Tally:
+    """One turn of one user."""
+    return Tally(
         turns=jnp.float32(1.0),
         sessions=info["returned"].astype(jnp.float32),
         reward=reward,
@@ -344,6 +347,11 @@ def _count(metrics: Metrics, reward: Array, done: Array, info: dict[str, Array],
         asked=info["asked"].astype(jnp.float32),
         followed=info["followed"].astype(jnp.float32),
     )
+
+
+def _count(metrics: Metrics, reward: Array, done: Array, info: dict[str, Array], params: EnvParams) -> Metrics:
+    """Add one turn of one user."""
+    turn = tally_of(reward, info, params)
     first = (metrics.episodes == 0).astype(jnp.float32)
     total = jax.tree.map(jnp.add, metrics.total, turn)
     total = total.replace(sessions=total.sessions + done)  # the next episode opens with a session

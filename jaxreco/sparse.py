@@ -53,10 +53,9 @@ def rarely(when: Array, work: Callable[..., Any], otherwise: Any, *args: Any) ->
             return done + CHUNK, jax.tree.map(lambda x, y: write(x, y, done, 0), found, new)
 
         concerned = jnp.sum(when)
-        shape = jax.eval_shape(
-            lambda: jax.vmap(lambda mine: work(*_merge(batched[1], mine, shared, args)))([x[:1] for x in own])
-        )
-        room = jax.tree.map(lambda x: jnp.zeros((size + CHUNK, *x.shape[1:]), x.dtype), shape)
+        # A result has the shape of what it replaces.
+        like = jax.tree.map(lambda x, own: x[0] if own else x, otherwise, _like(otherwise, batched[2]))
+        room = jax.tree.map(lambda x: jnp.zeros((size + CHUNK, *jnp.shape(x)), jnp.result_type(x)), like)
         _, found = jax.lax.while_loop(lambda carry: carry[0] < concerned, chunk, (jnp.int32(0), room))
         at = jnp.maximum(place, 0)
 

@@ -50,6 +50,8 @@ INFO_KEYS = (
     "asked",
     "followed",
     "reward_terms",
+    "mind",
+    "trace",
 )
 
 

@@ -12,6 +12,7 @@ from conftest import coin_world
 
 import jaxreco
 from jaxreco import evaluation
+from jaxreco.lanes import Stage
 
 Array = jax.Array
 USERS = 6
@@ -57,21 +58,17 @@ def test_same_key_same_life(world: Any, key: Array, random_life: evaluation.Life
 
 
 def test_same_key_same_users_under_another_agent(world: Any, key: Array) -> None:
-    from jaxreco.rollout import initial
-
     rows = []
     for name in ("random", "popularity"):
-        agent, agent_params = jaxreco.make_agent(name, jax.random.key(1), *world)
-        rows.append(initial(key, *world, agent, agent_params, users=USERS).state.user)  # type: ignore[call-arg, misc]
+        stage = Stage.of(key, *world, *jaxreco.make_agent(name, jax.random.key(1), *world))
+        rows.append(stage.begin(range(USERS))[0].state.user)
     for one, other in zip(*map(jax.tree.leaves, rows), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_few_lanes_tell_the_same_lives(world: Any, key: Array, random_life: evaluation.Life, monkeypatch: Any) -> None:
-    monkeypatch.setattr(evaluation, "TILE", 1)
-    monkeypatch.setattr(jax, "device_count", lambda: 2)  # two lanes for six users
+def test_few_lanes_tell_the_same_lives(world: Any, key: Array, random_life: evaluation.Life) -> None:
     shares: list[float] = []
-    few = lived(world, key, "random", progress=shares.append)
+    few = lived(world, key, "random", progress=shares.append, lanes=2)
     for one, other in zip(jax.tree.leaves(random_life.tally), jax.tree.leaves(few.tally), strict=True):
         np.testing.assert_array_equal(one, other)
     assert few.finished.all()

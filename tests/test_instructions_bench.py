@@ -116,6 +116,14 @@ def test_the_whole_benchmark(tmp_path: pathlib.Path) -> None:
     assert plot.stat().st_size > 5_000
 
 
+def test_what_the_benchmark_does_not_measure_is_refused() -> None:
+    with pytest.raises(ValueError, match="measures no variant 'honor0'. Did you mean .*honour0"):
+        instructions.run(worlds="default, honor0")
+    with pytest.raises(ValueError, match="measures no agent 'poplarity'. Did you mean popularity?"):
+        instructions.run(agents="poplarity")
+    assert instructions._chosen("variant", "rho0, default,rho0", tuple(instructions.WORLDS)) == ("rho0", "default")
+
+
 def test_the_interval_of_faithfulness_is_over_users() -> None:
     rng = np.random.default_rng(0)
     user = np.repeat(np.arange(40), 5)

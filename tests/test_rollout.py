@@ -17,7 +17,7 @@ from conftest import coin_world
 
 import jaxreco
 from jaxreco.base import EMPTY
-from jaxreco.rollout import Rollout, Tally, _rollout, initial, renew, rollout
+from jaxreco.rollout import Rollout, Tally, _rollout, initial, rollout
 from jaxreco.testing import quick_jit
 
 Array = jax.Array
@@ -94,18 +94,6 @@ def test_a_run_cut_into_chunks_is_the_whole_run(world: Any, key: Array, begun: R
     assert_same_bits(whole.trajectory, jax.tree.map(lambda *x: jnp.concatenate(x), *parts))
     assert_same_bits(dataclasses.replace(whole, trajectory=None), dataclasses.replace(now, trajectory=None))
     assert np.asarray(now.turn).tolist() == [TURNS] * 7
-
-
-def test_a_lane_given_to_another_user(world: Any, key: Array, seven: Rollout) -> None:
-    env, params, agent, agent_params = world
-    first = rollout(key, env, params, agent, agent_params, users=4, turns=4, tile=TILE)
-    lanes = np.array([0, 6, 2, 3], np.int32)
-    renewed = renew(key, env, params, agent, agent_params, first, lanes, tile=TILE)
-    after = live(world, key, 4, start=renewed)
-    assert np.asarray(after.turn).tolist() == [TURNS + 4, TURNS, TURNS + 4, TURNS + 4]
-    assert_same_bits(user(seven, 6), user(after, 1))
-    undisturbed = live(world, key, 4, start=first)
-    assert_same_bits(user(undisturbed, 3), user(after, 3))
 
 
 def test_a_repeated_run_is_the_first(world: Any, key: Array, seven: Rollout) -> None:

@@ -73,7 +73,7 @@ def test_a_life_depends_on_the_users_number_alone(world, lives):
 
 
 def test_the_told_mind_is_the_one_that_lived(lives):
-    """The review is run twice; with another key the second would tell of another life."""
+    """What is told of the mind after a slate is the mind with which life goes on."""
     stayed = ~(lives.left | lives.terminated | lives.truncated)[:-1]
     np.testing.assert_array_equal(lives.after["mood"][:-1][stayed], lives.mind["mood"][1:][stayed])
     assert (lives.after["mood"] != lives.mind["mood"]).any()

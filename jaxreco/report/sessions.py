@@ -15,16 +15,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreco.base import CLICK, COMMENT, EXAMINED, LEAVE, LIKE, SHARE, Catalog, Context, EnvState, Instruction, Trace
+from jaxreco.base import CLICK, COMMENT, EXAMINED, LEAVE, LIKE, SHARE, Catalog, EnvState, Instruction, Trace, mind_of
 from jaxreco.env import instruct
-from jaxreco.ring import merge, restart
+from jaxreco.lanes import Stage
 from jaxreco.struct import Struct
 from jaxreco.talk.satisfies import HALF, satisfies
 from jaxreco.talk.words import printable
 
 Array = jax.Array
 
-MIND = ("mood", "trust", "boredom", "minutes", "budget", "satiation")  # of the user's state, where the model has them
 SHORTEST = 60  # columns of a rule
 TITLE = 44  # characters of a title; longer ones are cut
 DEED = 24  # columns that most deeds fit in
@@ -49,7 +48,6 @@ class Moment(Struct):
     truncated: Array  # bool[]
 
 
-@functools.partial(jax.jit, static_argnames=("env", "agent", "users", "turns"))
 def watch_lives(
     key: Array,
     env: Any,
@@ -58,81 +56,79 @@ def watch_lives(
     agent_params: Any,
     users: int = 3,
     turns: int = 96,
-    first: Array | int = 0,
+    first: int = 0,
     words: Instruction | None = None,
-    at: Array | int = 0,
+    at: int = 0,
 ) -> Moment:
-    """The first turns of some users' lives with an agent. Leaves [T, B, ...].
+    """The first turns of some users' lives with an agent. Host leaves [T, B, ...].
 
-    The life of a user depends on its number alone, not on how many are watched, or for how long. The review is run a
-    second time with the same key, because a step hands back the mind after the gap only.
+    The life of a user depends on its number alone, not on how many are watched, or for how long.
 
     Args:
-      key: not consumed: each user's key is folded out of it.
+      key: of all lives; not consumed.
       users, turns: B and T. first: the number of the first user.
       words: what a person says in a user's place before the turn `at` (the first is 0); None leaves users to themselves.
     """
-
-    own = jax.vmap(lambda user: jax.random.split(jax.random.fold_in(key, user)))(first + jnp.arange(users))
-    start = jax.vmap(lambda keys: (env.reset(keys[0], params)[1], agent.reset(agent_params)))(own)
-
-    def turn(carry: Any, t: Array) -> tuple[Any, Moment]:
-        keys = jax.vmap(lambda keys: jax.random.fold_in(keys[1], t))(own)
-        if words is not None:
-            said = jax.vmap(instruct, (0, None))(carry[0], words)
-            carry = (merge(t == at, said, carry[0]), carry[1])
-        return jax.vmap(functools.partial(_turn, env, params, agent, agent_params))(carry, keys)
-
-    lives = jax.lax.scan(turn, start, jnp.arange(turns))[1]
+    stage = Stage.of(key, env, params, agent, agent_params)
+    ids = range(first, first + users)
+    parts = [
+        _watch(stage, ids[start : start + stage.lanes], turns, words, at) for start in range(0, users, stage.lanes)
+    ]
+    lives = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *parts)
     # A person's words come after the turn before was told: there they take the place of the user's own.
-    spoke_over = (jnp.arange(1, turns + 1) == at)[:, None] & ~(lives.terminated | lives.truncated)
-    heard = jax.tree.map(lambda x: jnp.roll(x, -1, axis=0), lives.heard)
-    return lives.replace(said=merge(spoke_over, heard, lives.said)) if words is not None else lives
+    if words is not None and 1 <= at < turns:
+        spoke_over = ~(lives.terminated | lives.truncated)[at - 1]
+        for told, heard in zip(jax.tree.leaves(lives.said), jax.tree.leaves(lives.heard), strict=True):
+            told[at - 1] = np.where(spoke_over, heard[at], told[at - 1])
+    return lives
 
 
-def _turn(env: Any, params: Any, agent: Any, agent_params: Any, carry: Any, key: Array) -> tuple[Any, Moment]:
-    state, memory = carry
-    key_act, key_step = jax.random.split(key)
-    truth = {"truth": (state, params)} if getattr(agent, "privileged", False) else {}
-    catalog = env.catalog(state, params)
-    action, memory, _ = agent.act(key_act, agent_params, memory, env.observe(state, params), catalog, **truth)
-    step = env.step(key_step, state, action, params)
-    key_review = jax.random.split(jax.random.split(key_step)[0], 3)[0]  # as the shell splits it
-    slate, _ = env.decode(action, catalog)
-    after, _, _, trace = env.user_model.review(key_review, state.user, slate, params.user, catalog, Context())
-    feedback, done = step.info["feedback"], step.terminated | step.truncated
-    said = step.state.instruction
-    moment = Moment(
+def _watch(stage: Stage, users: Sequence[int], turns: int, words: Instruction | None, at: int) -> Moment:
+    """Lives of at most as many users as there are lanes."""
+    lanes, memory = stage.begin(users)
+    moments = []
+    for t in range(turns):
+        if words is not None and t == at:
+            lanes = lanes.replace(state=_instruct(lanes.state, words))
+        before = lanes.state
+        lanes, memory, _, info = stage.turn(lanes, memory)
+        moment = jax.device_get(_moment(stage.env, stage.params, before, info, lanes.state))
+        moments.append(jax.tree.map(lambda x: x[: len(users)], moment))
+    return jax.tree.map(lambda *turns: np.stack(turns), *moments)
+
+
+_instruct = jax.jit(jax.vmap(instruct, (0, None)))
+
+
+@functools.partial(jax.jit, static_argnames="env")
+def _moment(env: Any, params: Any, before: EnvState, info: dict[str, Any], after: EnvState) -> Moment:
+    """What is told of one turn. Leaves [L, ...]."""
+    feedback, done, said = info["feedback"], info["terminated"] | info["truncated"], after.instruction
+    return Moment(
         slate=feedback.slate,
         actions=feedback.actions,
         watch=feedback.watch,
-        begun=state.clock,
-        mind=_mind(state.user),
-        after=_mind(after),
-        heard=state.instruction,
+        begun=before.clock,
+        mind=mind_of(before.user),
+        after=info["mind"],
+        heard=before.instruction,
         said=said.replace(intent=jnp.where(done, 0, said.intent)),
-        trace=trace,
-        followed=_followed(env, params, state, slate, catalog),
+        trace=info["trace"],
+        followed=jax.vmap(functools.partial(_followed, env, params))(before, feedback.slate),
         left=feedback.left,
-        gap=step.info["gap_hours"],
-        terminated=step.terminated,
-        truncated=step.truncated,
+        gap=info["gap_hours"],
+        terminated=info["terminated"],
+        truncated=info["truncated"],
     )
-    return (step.state, restart(done, agent.reset(agent_params), memory)), moment
 
 
-def _followed(env: Any, params: Any, state: EnvState, slate: Array, catalog: Catalog) -> Array:
+def _followed(env: Any, params: Any, state: EnvState, slate: Array) -> Array:
     """f32[]: how many slots satisfy the instruction; NaN in silence, and where the user model has no `situation`."""
     if not hasattr(env.user_model, "situation"):
         return jnp.float32(jnp.nan)
-    situation = env.user_model.situation(state.user, params.user, catalog)
+    situation = env.user_model.situation(state.user, params.user, env.catalog(state, params))
     does = (satisfies(state.instruction, jnp.maximum(slate, 0), situation) >= HALF) & (slate >= 0)
     return jnp.where(state.instruction.intent > 0, jnp.sum(does, dtype=jnp.float32), jnp.nan)
-
-
-def _mind(user: Any) -> dict[str, Array]:
-    """What the user model shows of its mind."""
-    return {name: getattr(user, name) for name in MIND if hasattr(user, name)}
 
 
 def write(moments: Moment, env: Any, params: Any, title: str, sessions: int = 3, first: int = 0) -> str:
