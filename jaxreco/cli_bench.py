@@ -51,7 +51,15 @@ def bench_command(
     if plot is not None and plot.suffix.lower() != ".png":
         raise JaxrecoError(f"{plot} is no name for a picture here: let it end in .png.")
     names = registry.benchmarks() if name == "all" else [name]
-    options = {"env": env, "worlds": worlds, "agents": agents, "seeds": seeds, "updates": updates, "users": users, "runs": runs}
+    options = {
+        "env": env,
+        "worlds": worlds,
+        "agents": agents,
+        "seeds": seeds,
+        "updates": updates,
+        "users": users,
+        "runs": runs,
+    }
     options |= {"plot": plot, "data": data, "peers": peers, "peers_python": peers_python}
     chosen = {option: value for option, value in options.items() if value is not None}
     jobs = [(each, registry.benchmark(each)) for each in names]

@@ -160,9 +160,7 @@ def _act(
 
 
 @functools.partial(jax.jit, static_argnames=("env", "devices"))
-def _step(
-    key: Array, params: Any, lanes: Lanes, slate: Array, env: Any, devices: int
-) -> tuple[Lanes, dict[str, Any]]:
+def _step(key: Array, params: Any, lanes: Lanes, slate: Array, env: Any, devices: int) -> tuple[Lanes, dict[str, Any]]:
     """What everybody makes of its slate."""
 
     def work(key: Array, params: Any, lanes: Lanes, slate: Array) -> tuple[Lanes, dict[str, Any]]:

@@ -18,7 +18,7 @@ Array = jax.Array
 CHUNK = 32  # users at once: whole vectors of a CPU, and mostly all that reflect in a tile
 
 
-def rarely(when: Array, work: Callable[..., Any], otherwise: Any, *args: Any) -> Any:
+def rarely(when: Array, work: Callable[..., Any], otherwise: Any, *args: Any, chunk: int = CHUNK) -> Any:
     """`work(*args)` where `when` bool[] is true, else `otherwise`; in a batch only the users concerned are worked on.
 
     Every chunk has the same size, so what a user gets does not depend on who else needs it. No gradient passes.
@@ -27,6 +27,7 @@ def rarely(when: Array, work: Callable[..., Any], otherwise: Any, *args: Any) ->
       work: pure, of one user; it may not close over arrays.
       otherwise: a pytree like the result, the same for all users. args: pytrees of arrays; what all users share, such as a
         catalog, is passed too, and is not copied.
+      chunk: users at once. Best a little more than mostly need it in a tile, and whole vectors of a CPU.
     """
 
     @jax.custom_batching.custom_vmap
@@ -40,23 +41,23 @@ def rarely(when: Array, work: Callable[..., Any], otherwise: Any, *args: Any) ->
         # The users concerned, one after another; the rest of the list is the last user again.
         place = jnp.cumsum(when) - 1
         lanes = (
-            jnp.full(size + CHUNK, size - 1).at[jnp.where(when, place, size + CHUNK)].set(jnp.arange(size), mode="drop")
+            jnp.full(size + chunk, size - 1).at[jnp.where(when, place, size + chunk)].set(jnp.arange(size), mode="drop")
         )
 
-        def chunk(carry: tuple[Array, Any]) -> tuple[Array, Any]:
+        def work_through(carry: tuple[Array, Any]) -> tuple[Array, Any]:
             done, found = carry
-            lane = jax.lax.dynamic_slice(lanes, (done,), (CHUNK,))
+            lane = jax.lax.dynamic_slice(lanes, (done,), (chunk,))
             mine = [x[lane] for x in own]
             new = jax.vmap(lambda mine: work(*_merge(batched[1], mine, shared, args)))(mine)
             # Side by side, and taken from there at the end: a scatter is one loop a user on a CPU.
             write = jax.lax.dynamic_update_slice_in_dim
-            return done + CHUNK, jax.tree.map(lambda x, y: write(x, y, done, 0), found, new)
+            return done + chunk, jax.tree.map(lambda x, y: write(x, y, done, 0), found, new)
 
         concerned = jnp.sum(when)
         # A result has the shape of what it replaces.
         like = jax.tree.map(lambda x, own: x[0] if own else x, otherwise, _like(otherwise, batched[2]))
-        room = jax.tree.map(lambda x: jnp.zeros((size + CHUNK, *jnp.shape(x)), jnp.result_type(x)), like)
-        _, found = jax.lax.while_loop(lambda carry: carry[0] < concerned, chunk, (jnp.int32(0), room))
+        room = jax.tree.map(lambda x: jnp.zeros((size + chunk, *jnp.shape(x)), jnp.result_type(x)), like)
+        _, found = jax.lax.while_loop(lambda carry: carry[0] < concerned, work_through, (jnp.int32(0), room))
         at = jnp.maximum(place, 0)
 
         def choose(x: Array, default: Array, own: bool) -> Array:

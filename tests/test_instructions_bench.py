@@ -117,9 +117,9 @@ def test_the_whole_benchmark(tmp_path: pathlib.Path) -> None:
 
 
 def test_what_the_benchmark_does_not_measure_is_refused() -> None:
-    with pytest.raises(ValueError, match="measures no variant 'honor0'. Did you mean .*honour0"):
+    with pytest.raises(ValueError, match=r"measures no variant 'honor0'. Did you mean .*honour0"):
         instructions.run(worlds="default, honor0")
-    with pytest.raises(ValueError, match="measures no agent 'poplarity'. Did you mean popularity?"):
+    with pytest.raises(ValueError, match=r"measures no agent .poplarity.\. Did you mean popularity\?"):
         instructions.run(agents="poplarity")
     assert instructions._chosen("variant", "rho0, default,rho0", tuple(instructions.WORLDS)) == ("rho0", "default")
 

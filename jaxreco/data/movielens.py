@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxreco.data.log import Items, Log
 from jaxreco.errors import DataError
 
 LOWEST, HIGHEST = 0.5, 5.0  # stars
@@ -118,6 +119,15 @@ def load(folder: str | PathLike[str]) -> Ratings:
         genres=tuple(movie.genres for movie in movies),
         genre_names=tuple(sorted({genre for movie in movies for genre in movie.genres})),
         tags=_tags(folder / TAGS, known) if kind.header else ((),) * len(movies),
+    )
+
+
+def log(folder: str | PathLike[str]) -> Log:
+    """The ratings as a log: `value` is stars, items have genres and free tags. Raises DataError as `load` does."""
+    r = load(folder)
+    items = Items(ids=r.item_ids, titles=r.titles, categories=r.genres, tags=r.tags)
+    return Log.of(
+        r.name, r.user, r.item, items, r.user_ids, time=r.time.astype(np.float64), value=r.stars, value_unit="stars"
     )
 
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreco.base import CLICK, COMMENT, EXAMINED, LEAVE, LIKE, SHARE, Catalog, EnvState, Instruction, Trace, mind_of
+from jaxreco.base import CLICK, COMMENT, EXAMINED, LEAVE, LIKE, SHARE, EnvState, Instruction, Trace, mind_of
 from jaxreco.env import instruct
 from jaxreco.lanes import Stage
 from jaxreco.struct import Struct

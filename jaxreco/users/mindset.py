@@ -415,7 +415,7 @@ class Mindset:
         asks = state.request.intent > 0
         told = (state.row, state.exposure, state.request)
         nothing = (jnp.float32(0.0), jnp.bool_(False))
-        share, followed = rarely(asks, _judge, nothing, slate, told, params, catalog)
+        share, followed = rarely(asks, _judge, nothing, slate, told, params, catalog, chunk=48)
         # Answered again and again tires: it is no longer an event.
         weight = params.honour_gain * asks / (1.0 + jnp.maximum(state.asked - 1.0, 0.0))
         mood, trust, boredom = law.answered(state.mood, state.trust, state.boredom, share, weight, params)

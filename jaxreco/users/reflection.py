@@ -22,10 +22,11 @@ Array = jax.Array
 
 # Causes that lower the utility of slots, in the order of `lost`.
 OF_SLOTS = ("sated", "creator", "seen", "off_taste", "elsewhere", "stale", "long")
-# As it was, each of them away, without bait, without the answer to a request; and idle ones, for whole vectors of a CPU.
-SCENARIOS, WITHOUT_BAIT, UNANSWERED = 16, len(OF_SLOTS) + 1, len(OF_SLOTS) + 2
+# As it was, each of them away, without bait, without the answer to a request.
+WITHOUT_BAIT, UNANSWERED = len(OF_SLOTS) + 1, len(OF_SLOTS) + 2
+SCENARIOS = UNANSWERED + 1
 BLAMED = (*OF_SLOTS, "bait", "ignored", "time")  # in the order of the amounts
-_FIRST_LESS_EACH = (np.eye(SCENARIOS)[0] - np.eye(SCENARIOS)[1 : UNANSWERED + 1]).astype(np.float32)
+_FIRST_LESS_EACH = (np.eye(SCENARIOS)[0] - np.eye(SCENARIOS)[1:]).astype(np.float32)
 
 
 class Slots(NamedTuple):
@@ -91,6 +92,34 @@ def urge(utility: Array, slots: Slots, baited: Array, mind: Mind, hours: Hours, 
     return spent + params.leave_boredom * boredom - params.leave_mood * mood - params.leave_trust * trust
 
 
+@jax.custom_batching.custom_vmap
+def _urges(slots: Slots, lost: Array, before: Mind, unanswered: Mind, hours: Hours, params: Any) -> Array:
+    """The urge in every scenario, f32[SCENARIOS]."""
+    return urge(*_scenarios(slots, lost, before, unanswered), hours, params)
+
+
+@_urges.def_vmap
+def _urges_of_users(size: int, batched: Any, *args: Any) -> tuple[Array, bool]:
+    """Users in the last axis: a CPU makes vectors of what lies side by side, and of scenarios there are few."""
+    args = jax.tree.map(lambda x, own: jnp.moveaxis(x, 0, -1) if own else x[..., None], args, tuple(batched))
+    slots, lost, before, unanswered, hours, params = args
+    return jnp.moveaxis(urge(*_scenarios(slots, lost, before, unanswered), hours, params), -1, 0), True
+
+
+def _scenarios(slots: Slots, lost: Array, before: Mind, unanswered: Mind) -> tuple[Array, Slots, Array, Mind]:
+    """What `urge` takes: utility f32[K, N], the slots, baited f32[N], and the mind before them, f32[N] each."""
+
+    def each(values: list[Array]) -> Array:
+        return jnp.stack([jnp.broadcast_to(value, lost.shape[2:]) for value in values])
+
+    as_it_was = jnp.zeros_like(lost[:1])
+    utility = slots.utility + jnp.concatenate([as_it_was, lost, as_it_was, as_it_was])
+    baited = each([jnp.float32(i != WITHOUT_BAIT) for i in range(SCENARIOS)])
+    minds = zip(before, unanswered, strict=True)
+    mind = Mind(*(each([late if i == UNANSWERED else early for i in range(SCENARIOS)]) for early, late in minds))
+    return jnp.swapaxes(utility, 0, 1), slots, baited, mind
+
+
 def urge_of_time(slots: Slots, mind: Mind, hours: Hours, params: Any) -> Array:
     """f32[]: the part of the slate's own minutes in the urge. mind: f32[] each, before the slate."""
     click = law.click_probability(slots.utility + slots.lure + params.click_trust * (mind.trust - 0.5))
@@ -128,11 +157,7 @@ def reasons(
       lost: f32[len(OF_SLOTS), K], utility that each cause took. too_long: bool[K], longer than wanted (else shorter).
       before: the mind as it went into the slate. unanswered: as it would have been without the answer to its request.
     """
-    utility = slots.utility[:, None] + jnp.pad(lost.T, ((0, 0), (1, SCENARIOS - 1 - len(OF_SLOTS))))
-    scenario = jnp.arange(SCENARIOS)
-    baited = (scenario != WITHOUT_BAIT).astype(jnp.float32)
-    mind = Mind(*(jnp.where(scenario == UNANSWERED, u, b) for b, u in zip(before, unanswered, strict=True)))
-    urges = urge(utility, slots, baited, mind, hours, params)
+    urges = _urges(slots, lost, before, unanswered, hours, params)
     # As a product, before which a compiler works the urges out once; each side of a difference it would work out anew.
     falls = jnp.dot(_FIRST_LESS_EACH, urges, precision="highest")
     amount = jnp.append(falls, urge_of_time(slots, before, hours, params))
