@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 BARS = " ▁▂▃▄▅▆▇█"
 WIDTH = 48  # columns of the small picture
 
-app = typer.Typer(no_args_is_help=True, help="Real logs: list, inspect, convert.")
+app = typer.Typer(no_args_is_help=True, help="Real logs: list, inspect, download, convert.")
 
 
 def add(parent: typer.Typer) -> None:
@@ -59,6 +59,46 @@ def inspect_command(folder: Annotated[pathlib.Path, typer.Argument(metavar="FOLD
         table.add_row(name, escape(words))
     console.print(table)
     console.print(picture(log), highlight=False)
+
+
+@app.command("download")
+def download_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Such as movielens-1m.")],
+    out: Annotated[pathlib.Path | None, typer.Option(metavar="FOLDER", help="New folder.  [default: NAME]")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="The licence is known and kept: do not ask.")] = False,
+) -> None:
+    """Fetch a publisher's archive, check it, and unpack it; an interrupted download goes on where it was."""
+    from jaxreco.data import download, sets
+
+    found, archive = sets.archive_of(name)
+    out = out or pathlib.Path(name)
+    if out.exists():
+        raise JaxrecoError(f"{out} exists: name a new folder with --out.")
+    console = Console()
+    console.print(
+        f"[bold]{escape(found.title)}[/bold]\nlicence: {escape(found.licence)}\ncitation: {escape(found.citation)}"
+    )
+    console.print(
+        f"from {archive.address}" + ("" if archive.digest else " (its publisher states no checksum)"), highlight=False
+    )
+    if not yes and not typer.confirm("Do you keep to this licence?"):
+        raise typer.Exit(1)
+    with _bytes_bar() as bar:
+        task = bar.add_task(name, total=None)
+        path = download.fetch(
+            archive, out.absolute().parent, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    with Console(stderr=True).status("unpacking"):
+        download.unpack(path, out)
+        path.unlink()
+    console.print(f"In {escape(str(out))}. Look at it with: jaxreco data inspect {escape(str(out))}", highlight=False)
+
+
+def _bytes_bar() -> Any:
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), DownloadColumn(), TransferSpeedColumn())
+    return Progress(*columns, TimeRemainingColumn(compact=True), console=Console(stderr=True), transient=True)
 
 
 @app.command("convert")

@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Callable
 from pathlib import Path
 
+from jaxreco.data.download import Archive
 from jaxreco.data.log import Log
 from jaxreco.errors import DataError
 from jaxreco.names import closest
@@ -82,6 +83,46 @@ SETS = (
     DataSet("converted", "any log that jaxreco data convert has read", f"{_OURS}.table:load",
             ("events.parquet", "items.parquet", "log.json"), "its own", "its own"),
 )  # fmt: skip
+
+_GROUPLENS, _ZENODO = "https://files.grouplens.org/datasets", "https://zenodo.org/records"
+# What `jaxreco data download` fetches: the set, and the publisher's archive with the checksum that the publisher states.
+ARCHIVES = {
+    "movielens-100k": ("movielens-100k", Archive(f"{_GROUPLENS}/movielens/ml-100k.zip", "md5:0e33842e24a9c977be4e0107933c0723")),
+    "movielens-1m": ("movielens-1m", Archive(f"{_GROUPLENS}/movielens/ml-1m.zip", "md5:c4d9eecfca2ab87c1945afe126590906")),
+    "movielens-25m": (
+        "movielens-latest-small", Archive(f"{_GROUPLENS}/movielens/ml-25m.zip", "md5:6b51fb2759a8657d3bfcbfc42b592ada"),
+    ),
+    "movielens-32m": ("movielens-latest-small", Archive(f"{_GROUPLENS}/movielens/ml-32m.zip")),
+    "movielens-latest-small": ("movielens-latest-small", Archive(f"{_GROUPLENS}/movielens/ml-latest-small.zip")),
+    "lastfm-hetrec": ("lastfm-hetrec", Archive(f"{_GROUPLENS}/hetrec2011/hetrec2011-lastfm-2k.zip")),
+    "kuairec": (
+        "kuairec", Archive(f"{_ZENODO}/18164998/files/KuaiRec.zip", "md5:261550d472c48eff4990fb13c0e5bcf7"),
+    ),
+    "kuairand-pure": (
+        "kuairand", Archive(f"{_ZENODO}/10439422/files/KuaiRand-Pure.tar.gz", "md5:0820331067a3784d9691136f772b35a7"),
+    ),
+    "kuairand-1k": (
+        "kuairand", Archive(f"{_ZENODO}/10439422/files/KuaiRand-1K.tar.gz", "md5:6b0b9c8222d67fcd4c676218edca3f1f"),
+    ),
+}  # fmt: skip
+
+
+def named(name: str) -> DataSet:
+    """The set of a name. Raises DataError for an unknown one, with the nearest."""
+    for one in SETS:
+        if one.name == name:
+            return one
+    raise DataError(f"There is no data set {name!r}.{closest(name, [one.name for one in SETS])}")
+
+
+def archive_of(name: str) -> tuple[DataSet, Archive]:
+    """What to download for a name of ARCHIVES. Raises DataError for another."""
+    if name in ARCHIVES:
+        of, archive = ARCHIVES[name]
+        return named(of), archive
+    if name in [one.name for one in SETS]:
+        raise DataError(f"{name} is not offered to everybody by its publisher: ask there ({named(name).citation}).")
+    raise DataError(f"There is no data set {name!r} to download.{closest(name, ARCHIVES)}")
 
 
 def detect(folder: Path) -> DataSet:
