@@ -1,0 +1,1 @@
+"""What items are: text, pictures, behaviour and semantic IDs as arrays, one row an item."""
