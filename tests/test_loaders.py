@@ -51,6 +51,7 @@ def test_lastfm(tmp_path: Path) -> None:
     assert (log.name, len(log), log.n_users, log.n_items) == ("Last.fm HetRec", 3, 2, 3)
     assert log.item.tolist() == [0, 1, 1]
     assert log.value.tolist() == [13, 5, 1]
+    assert log.items.titles is not None
     assert log.items.titles[0] == 'Björk "live"'
     assert log.items.tags == (("pop", "métal"), (), ())  # the one given more often first
     assert log.friends.tolist() == [[0, 1]]
@@ -63,6 +64,7 @@ def test_sequences_of_artists(tmp_path: Path) -> None:
     folder = write(tmp_path / "x", train__jsonl="[2, 0]\n[1]\n", items__tsv="0\tAir\n1\tBjörk\n2\tCan\n")
     log = sets.load(folder)
     assert log.user.tolist() == [0, 0, 1]
+    assert log.items.titles is not None
     assert [log.items.titles[i] for i in log.item] == ["Can", "Air", "Björk"]
     assert log.time is None
     for line, said in (
@@ -415,4 +417,5 @@ def test_real_slates() -> None:
     assert len(np.unique(sets.load(SHARED / "mind-sample").slate)) == 2_491
     news = sets.load(SHARED / "ebnerd-sample")
     assert (len(np.unique(news.slate)), len(np.unique(news.session)), news.n_users) == (1_046, 485, 38)
+    assert news.time is not None
     assert (np.diff(news.time)[np.diff(news.user) == 0] >= 0).all()

@@ -88,6 +88,7 @@ def test_leave_one_out_by_hand() -> None:
 def test_by_time_takes_the_latest_and_parts_no_moment() -> None:
     log = many()
     split = splits.by_time(log, 0.2)
+    assert log.time is not None
     assert log.time[split.train].max() < log.time[split.test].min()
     assert 0.15 < len(split.test) / len(log) <= 0.21
     flat = Log.of("flat", np.zeros(4), np.zeros(4), Items(np.arange(1)), np.arange(1), time=np.array([1.0, 2, 2, 2]))
@@ -127,6 +128,7 @@ def test_a_planted_leak_is_noticed(kind: str, make) -> None:
 
 def test_a_copy_of_a_test_event_is_noticed() -> None:
     log = many()
+    assert log.time is not None
     twice = Log.of(
         "twice", np.append(log.user, log.user[-1]), np.append(log.item, log.item[-1]), log.items, log.user_ids,
         time=np.append(log.time, log.time[-1]),

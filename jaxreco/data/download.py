@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import shutil
 import tarfile
@@ -139,7 +140,7 @@ def _members(path: Path) -> Iterator[Member]:
                     continue
                 if (info.external_attr >> 16) & 0o170000 not in (0, 0o100000):
                     raise DataError(f"{path} holds {info.filename!r}, which is no plain file: it was not unpacked.")
-                yield Member(info.filename, info.file_size, lambda info=info: archive.open(info))
+                yield Member(info.filename, info.file_size, functools.partial(archive.open, info))
         return
     with tarfile.open(path) as archive:
         for entry in archive:
@@ -147,7 +148,7 @@ def _members(path: Path) -> Iterator[Member]:
                 continue
             if not entry.isreg():
                 raise DataError(f"{path} holds {entry.name!r}, which is no plain file: it was not unpacked.")
-            yield Member(entry.name, entry.size, lambda entry=entry: archive.extractfile(entry))
+            yield Member(entry.name, entry.size, functools.partial(archive.extractfile, entry))  # type: ignore[arg-type]
 
 
 def _write(path: Path, member: Member, folder: Path, most: int) -> int:

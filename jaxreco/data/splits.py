@@ -87,7 +87,7 @@ def _again(train: Log, test: Log) -> np.ndarray:
     """The events that are in both; without times events cannot be told apart."""
     if train.time is None or test.time is None:
         return np.zeros(0)
-    return np.intersect1d(*(together(log.user, log.item, log.time) for log in (train, test)))
+    return np.intersect1d(together(train.user, train.item, train.time), together(test.user, test.item, test.time))
 
 
 def _of_users(log: Log, users: np.ndarray) -> Split:
