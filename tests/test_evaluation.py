@@ -61,7 +61,7 @@ def test_same_key_same_users_under_another_agent(world: Any, key: Array) -> None
     rows = []
     for name in ("random", "popularity"):
         agent, agent_params = jaxreco.make_agent(name, jax.random.key(1), *world)
-        stage = Stage.of(key, *world, agent, agent_params)  # type: ignore[misc]
+        stage = Stage.of(key, *world, agent, agent_params)  # type: ignore[call-arg, misc]
         rows.append(stage.begin(range(USERS))[0].state.user)
     for one, other in zip(*map(jax.tree.leaves, rows), strict=True):
         np.testing.assert_array_equal(one, other)
