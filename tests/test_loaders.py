@@ -87,6 +87,9 @@ def test_sequences_with_semantic_ids(tmp_path: Path) -> None:
     log = sets.load(folder)
     assert log.items.codes.tolist() == [[255, 1], [3, 0]]
     assert log.item.tolist() == [1, 0, 1]
+    write(folder, semantic_ids__json='{"one": ["<a_1>"]}')
+    with pytest.raises(DataError, match="a code for every item number"):
+        sets.load(folder)
     write(folder, semantic_ids__json=json.dumps({**codes, "2": ["<a_1>"]}))
     with pytest.raises(DataError, match="item 2 has no code of 2 levels"):
         sets.load(folder)
@@ -112,6 +115,9 @@ def test_amazon_reviews(tmp_path: Path) -> None:
     assert log.item.tolist() == [1, 0, 1]  # B's reviews in the order of time
     assert log.items.texts == ("", "Fine. It hums. Broke.")
     assert log.value.tolist() == [5, 5, 1]
+    write(tmp_path / "z", Things_5__json=json.dumps(REVIEW | {"overall": "five"}))
+    with pytest.raises(DataError, match=r"line 1: overall is 'five', no number"):
+        sets.load(tmp_path / "z")
     write(tmp_path / "y", Things_5__json='{"asin": "X"}\n')
     with pytest.raises(DataError, match=r"Things_5.json, line 1: there is no reviewerID"):
         sets.load(tmp_path / "y")
@@ -232,6 +238,9 @@ def test_ebnerd(tmp_path: Path) -> None:
     assert [bool(a & CLICK) for a in log.actions] == [True, False, True, True, False, True]
     assert log.watch.tolist() == [0, 0, 0, 0, 0, 4]  # two clicks of one slate: whose time it was is not known
     assert log.session.tolist() == [0, 1, 1, 1, 1, 1]
+    silent = frame.with_columns(article_ids_clicked=pl.Series([[], [7], [5, 8]], dtype=pl.List(pl.Int64)))
+    silent.write_parquet(folder / "behaviors.parquet")
+    assert sum(bool(a & CLICK) for a in sets.load(folder).actions) == 3
     frame.drop("session_id").write_parquet(folder / "behaviors.parquet")
     with pytest.raises(DataError, match="has no column session_id"):
         sets.load(folder)

@@ -40,6 +40,15 @@ def test_kmeans_of_few_different_points() -> None:
     np.testing.assert_allclose(np.sort(centres, axis=0), np.sort(np.eye(3), axis=0), atol=1e-6)
 
 
+def test_points_too_close_to_tell_apart() -> None:
+    points = (1000.0 + 1e-4 * np.random.default_rng(0).normal(size=(50, 3))).astype(np.float32)
+    centres = kmeans(points, 40, np.random.default_rng(0))
+    assert 1 <= len(centres) <= 40
+    assert np.isfinite(centres).all()
+    alone = semantic_id.residual_kmeans(points[:5] * np.arange(1, 6)[:, None], levels=1, size=8)
+    assert len(np.unique(alone.codes)) == 5
+
+
 def test_no_centre_is_left_without_points() -> None:
     rng = np.random.default_rng(0)
     points = np.concatenate([rng.normal(size=(500, 4)) * 1e-3, rng.normal(size=(30, 4))]).astype(np.float32)

@@ -50,6 +50,8 @@ def loaded(path: str, ids: Sequence[object] | None = None) -> Encoded:
         )
     if ids is not None and not isinstance(file, np.ndarray):
         at = {str(id): row for row, id in enumerate(_member(path, file, "ids"))}
+        if len(at) != len(vectors):
+            raise DataError(f"{path} has {len(at)} different ids and {len(vectors)} vectors: give one for each.")
         rows = np.array([at.get(str(id), -1) for id in ids])
         vectors = np.where((rows >= 0)[:, None], vectors[rows], np.nan)
     elif ids is not None and len(ids) != len(vectors):

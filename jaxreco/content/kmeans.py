@@ -25,7 +25,7 @@ def distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 
 def kmeans(points: np.ndarray, size: int, rng: np.random.Generator, rounds: int = 25) -> np.ndarray:
-    """f32[K, D] centres, K the lesser of `size` and the number of different points.
+    """f32[K, D] centres, K the lesser of `size` and the number of points that float32 can tell apart.
 
     It starts from points drawn as in k-means++ (Arthur & Vassilvitskii 2007), in few passes; a centre that loses all its
     points is put where a point is farthest from its own.
@@ -53,12 +53,15 @@ def _spread(points: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarr
     while len(chosen) < size:
         weight = distance.astype(np.float64)
         weight[chosen] = 0.0
-        there = int((weight > 0).sum())
-        many = min(max(size // 8, 1), size - len(chosen), there)
+        if not weight.any():
+            break
+        many = min(max(size // 8, 1), size - len(chosen), int((weight > 0).sum()))
         more = rng.choice(len(points), many, replace=False, p=weight / weight.sum())
         fresh = _different(points, chosen, more)
         chosen += fresh
-        distance = np.minimum(distance, distances(points, points[fresh]).min(axis=1))
+        distance[more] = 0.0  # copies too: rounding may leave them apart from what they are copies of
+        if fresh:
+            distance = np.minimum(distance, distances(points, points[fresh]).min(axis=1))
     return points[chosen].copy()
 
 

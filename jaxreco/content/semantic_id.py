@@ -1,8 +1,8 @@
 """Semantic IDs: a short code for every item, so that items with a common beginning are alike.
 
 Residual quantisation: each level quantises what the levels before left over (Juang & Gray 1982; for recommendation,
-Rajput et al. 2023, "Recommender systems with generative retrieval"). The codebooks are k-means of the residuals here, and
-are learned together with an encoder in `rq_vae.py`. Items that share a code are parted at the last level.
+Rajput et al. 2023, "Recommender systems with generative retrieval"). The codebooks are k-means of the residuals. Items that
+share a code are parted at the last level.
 """
 
 from __future__ import annotations

@@ -40,6 +40,9 @@ def load(folder: Path) -> Log:
             raise DataError(
                 f"{path}, line {number}: there is no {missing[0]}: mend the line or download the file again."
             )
+        wrong = [name for name in ("overall", "unixReviewTime") if not isinstance(review[name], (int, float))]
+        if wrong:
+            raise DataError(f"{path}, line {number}: {wrong[0]} is {review[wrong[0]]!r}, no number: mend the line.")
         people.append(review["reviewerID"])
         products.append(review["asin"])
         stars.append(review["overall"])

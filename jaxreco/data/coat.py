@@ -11,8 +11,6 @@ from jaxreco.data import tables
 from jaxreco.data.log import Items, Log
 from jaxreco.errors import DataError
 
-FILES = ("train.ascii",)
-
 
 def load(folder: Path) -> Log:
     """One row a rating of `train.ascii`; `value` is stars. Raises DataError where it is no matrix of 0 to 5."""

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
@@ -41,6 +42,7 @@ def fetch(archive: Archive, into: Path, progress: Progress = lambda done, total:
 
     Raises DataError where the server cannot be reached or refuses, or the checksum is another.
     """
+    into.mkdir(parents=True, exist_ok=True)
     path = into / PurePosixPath(urllib.parse.urlsplit(archive.address).path).name
     partial = path.with_name(path.name + ".part")
     if not path.exists():
@@ -110,7 +112,7 @@ class Member(NamedTuple):
 
 
 def unpack(path: Path, out: Path, most_bytes: int = MOST_BYTES) -> None:
-    """Unpack a .zip, .tar.gz or .gz into a new folder, whole or not at all. A single folder at the top is left out.
+    """Unpack a .zip or a .tar, plain or compressed, into a new folder, whole or not at all. A single folder at the top is left out.
 
     Raises DataError for an archive that cannot be read, names files outside of itself, holds links or devices, or would
     unpack to more than `most_bytes`, or than is likely of its size.
@@ -126,7 +128,7 @@ def unpack(path: Path, out: Path, most_bytes: int = MOST_BYTES) -> None:
         inside = list(temporary.iterdir())
         top = inside[0] if len(inside) == 1 and inside[0].is_dir() else temporary
         top.rename(out)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError) as error:
         raise DataError(f"{path} cannot be unpacked ({error}): remove it and fetch it again.") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

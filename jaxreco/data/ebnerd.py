@@ -15,7 +15,6 @@ from jaxreco.data.log import Items, Log, together
 from jaxreco.data.slates import shown_and, unrolled
 from jaxreco.errors import DataError
 
-FILES = ("behaviors.parquet",)
 WANTED = ("impression_time", "article_ids_inview", "article_ids_clicked", "user_id", "session_id", "next_read_time")
 
 
@@ -27,12 +26,13 @@ def load(folder: Path) -> Log:
         raise DataError(f"{path} holds no slates: download it again.")
     inview, clicked = rows["article_ids_inview"], rows["article_ids_clicked"]
     slate, position = unrolled(inview.list.len().to_numpy())
-    shown = inview.explode().to_numpy()
-    did = _clicked(slate, shown, clicked.list.len().to_numpy(), clicked.explode().to_numpy())
+    # An empty list, as of clicks in a test part, would explode to a null.
+    shown, taken = (lists.explode().drop_nulls().to_numpy() for lists in (inview, clicked))
+    did = _clicked(slate, shown, clicked.list.len().to_numpy(), taken)
     # Several clicks from one slate: the time read is known of the first alone, and told of none.
     alone = np.bincount(slate, weights=did, minlength=rows.height) == 1
     read = rows["next_read_time"].fill_null(0.0).to_numpy().astype(np.float32)
-    ids = np.unique(np.concatenate([shown, clicked.explode().to_numpy(), _read_before(folder)]))
+    ids = np.unique(np.concatenate([shown, taken, _read_before(folder)]))
     user_ids, user = np.unique(rows["user_id"].to_numpy(), return_inverse=True)
     session = _in_order(rows["session_id"].to_numpy())
     return Log.of(

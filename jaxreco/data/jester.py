@@ -10,8 +10,6 @@ from jaxreco.data import tables
 from jaxreco.data.log import Items, Log
 from jaxreco.errors import DataError
 
-FILES = ("ratings.csv.gz", "jokes.csv")
-
 
 def load(folder: Path) -> Log:
     """One row a rating; `value` is the rating. Raises DataError for files that cannot be read."""

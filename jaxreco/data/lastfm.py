@@ -13,8 +13,6 @@ import numpy as np
 from jaxreco.data import tables
 from jaxreco.data.log import Items, Log
 
-FILES = ("user_artists.dat", "artists.dat")
-
 
 def load(folder: Path) -> Log:
     """One row for every user and artist it played; `value` is plays. Raises DataError for files that cannot be read."""

@@ -13,9 +13,7 @@ import numpy as np
 
 from jaxreco.errors import DataError
 
-SESSION_GAP_S = (
-    1800.0  # a pause as long ends a session, where a log has none of its own (half an hour, as in web analytics)
-)
+SESSION_GAP_S = 1800.0  # a pause as long ends a session where a log has none of its own, as in web analytics
 _COLUMNS = ("item", "time", "actions", "watch", "value", "slate", "position", "session", "propensity")
 
 

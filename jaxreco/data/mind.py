@@ -16,7 +16,6 @@ from jaxreco.data.log import Items, Log
 from jaxreco.data.slates import shown_and, unrolled
 from jaxreco.errors import DataError
 
-FILES = ("behaviors.tsv",)
 BEHAVIORS = ("impression", "user", "time", "history", "shown")
 NEWS = ("id", "category", "subcategory", "title", "abstract", "url", "title_entities", "abstract_entities")
 FORMAT = "%m/%d/%Y %I:%M:%S %p"
@@ -30,7 +29,7 @@ def load(folder: Path) -> Log:
     pl = tables.polars()
     path = folder / "behaviors.tsv"
     rows = tables.csv(path, dict.fromkeys(BEHAVIORS, pl.String), separator="\t", header=False, quote=None)
-    shown = rows["shown"].str.split(" ")
+    shown = rows["shown"].fill_null("").str.split(" ")
     slate, position = unrolled(shown.list.len().to_numpy())
     slots = (
         shown.explode().str.extract_groups(r"^(\S+)-([01])$").struct.rename_fields(["item", "clicked"]).struct.unnest()

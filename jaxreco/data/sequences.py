@@ -53,8 +53,10 @@ def _coded(path: Path) -> Items:
     """Items with their published semantic IDs, i32[I, L]."""
     with tables.reading(path):
         table = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(table, dict) or not all(id.isdigit() for id in table):
+        raise DataError(f"{path} must hold a code for every item number: download it again.")
     ids = np.array(sorted(int(id) for id in table), np.int64)
-    codes = [[LEVEL.fullmatch(level) for level in table[str(id)]] for id in ids]
+    codes = [[LEVEL.fullmatch(str(level)) for level in table[str(id)]] for id in ids]
     levels = len(codes[0]) if codes else 0
     for id, code in zip(ids, codes, strict=True):
         if len(code) != levels or None in code:

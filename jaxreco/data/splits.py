@@ -1,6 +1,6 @@
 """Training and test parts of a log, and a check that nothing of the test is known beforehand.
 
-The protocols are those of docs/benchmarks: leave one out, by time, by user, folds by user.
+Leave one out, by time, by user, folds by user.
 """
 
 from __future__ import annotations

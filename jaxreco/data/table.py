@@ -19,13 +19,11 @@ from jaxreco.data.log import Items, Log
 from jaxreco.errors import DataError
 from jaxreco.names import closest
 
-FILES = ("events.parquet", "items.parquet", "log.json")
 DEEDS = {"examined": EXAMINED, "click": CLICK, "like": LIKE, "comment": COMMENT, "share": SHARE, "leave": LEAVE}
 NUMBERS = {"watch": np.float32, "value": np.float32, "propensity": np.float32, "position": np.int32}
 NAMES = ("slate", "session")  # may be words in the file
 EVENT = ("user", "item", "time", *NUMBERS, *NAMES, *DEEDS)
 ITEM = ("item", "title", "category", "creator", "tags", "text", "seconds", "published")
-LISTS = ("category", "tags")  # several in one field, separated by |
 SECONDS = {"s": 1.0, "ms": 1e3, "us": 1e6}
 
 

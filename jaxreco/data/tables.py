@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxreco.data import log
 from jaxreco.errors import DataError
 
 
@@ -97,12 +98,11 @@ def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
 def numbered(column: Any) -> tuple[np.ndarray, np.ndarray]:
     """(i32[N] numbers from 0, the unique values in ascending order) of a polars column of whole numbers or strings."""
     pl = polars()
-    unique = column.unique().sort()
-    if column.dtype == pl.String:
+    if column.dtype == pl.String:  # as objects they would take ten times the memory
+        unique = column.unique().sort()
         number = column.cast(pl.Enum(unique)).to_physical()
         return number.to_numpy().astype(np.int32), unique.to_numpy().astype(str)
-    known = unique.to_numpy()
-    return np.searchsorted(known, column.to_numpy()).astype(np.int32), known
+    return log.numbered(column.to_numpy())
 
 
 def placed(path: Path, what: str, ids: np.ndarray, known: np.ndarray) -> np.ndarray:
