@@ -366,7 +366,7 @@ def perceive(obs: Observation, tastes: Tastes, asked: Requests, share: Array) ->
 
 
 def learn_tastes(tastes: Tastes, obs: Observation, catalog: Catalog, items: Array) -> Tastes:
-    """Recursive least squares over the slots that were looked at (Sherman & Morrison 1950), prior N(0, 1)."""
+    """Recursive least squares over the slots that were looked at, all at once (Woodbury 1950), prior N(0, 1)."""
     item = jnp.maximum(obs.slate, 0)
     looked = ((obs.actions & EXAMINED) != 0).astype(jnp.float32)
     clicked = ((obs.actions & CLICK) != 0).astype(jnp.float32)
@@ -375,14 +375,12 @@ def learn_tastes(tastes: Tastes, obs: Observation, catalog: Catalog, items: Arra
     category = catalog.category[item]
     tired = jnp.log1p(tastes.recent)[category]
     regressors = jnp.concatenate([items[item], jnp.ones((item.shape[0], 1)), tired[:, None]], axis=-1)
-
-    def slot(covariance: Array, now: tuple[Array, Array]) -> tuple[Array, None]:
-        x, looked = now
-        cx = jnp.sum(covariance * x, axis=-1)
-        return covariance - looked * cx[:, None] * cx / (1.0 + jnp.sum(x * cx)), None
-
-    covariance, _ = jax.lax.scan(slot, tastes.covariance, (regressors, looked), unroll=2)
-    gained = jnp.sum((looked[:, None] * outcome)[:, :, None] * regressors[:, None, :], axis=0)
+    rows = looked[:, None] * regressors
+    explained = rows @ tastes.covariance
+    root = jnp.linalg.cholesky(jnp.eye(rows.shape[0]) + explained @ rows.T)
+    known = jax.scipy.linalg.solve_triangular(root, explained, lower=True)
+    covariance = tastes.covariance - known.T @ known
+    gained = jnp.sum(outcome[:, :, None] * rows[:, None, :], axis=0)
     counts = jnp.sum((category[:, None] == jnp.arange(tastes.recent.shape[0])) * looked[:, None], axis=0)
     faded = jnp.exp(-jnp.maximum(obs.clock - tastes.clock, 0.0) / RECENT_HOURS)
     return Tastes(

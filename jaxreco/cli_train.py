@@ -21,7 +21,7 @@ from jaxreco.errors import JaxrecoError
 
 EXIT_INTERRUPTED = 130
 EVERY = 20  # updates between two checkpoints
-TEMPERATURES = (1.0, 0.5, 0.3, 0.2, 0.1)
+TEMPERATURES = (0.3, 0.1, 0.03)
 TRIAL_USERS = 256  # for the choice of the temperature; others than those of the table
 TRIAL_HOURS = 168.0  # of their lives: a week tells temperatures apart in a quarter of the time of a month
 KEYS = {"agent": 0, "train": 1, "trial": 2, "table": 3, "sessions": 4}  # every use of the seed has its own key

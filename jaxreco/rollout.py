@@ -70,7 +70,7 @@ class Trajectory(Struct):
     reward: Array
     terminated: Array
     truncated: Array
-    bootstrap: Array  # f32, value of the final observation where an episode was truncated, else 0
+    bootstrap: Array  # f32, value of what follows where an episode was truncated and after the call's last turn, else 0
     info: dict[str, Any]  # the step's, less final_observation
     extras: Any  # the agent's
 
@@ -168,7 +168,7 @@ def _rollout(
         def one_tile(xs: tuple[Array, Array, Any]) -> Any:
             i, done, was = xs
             carry = _begin(key, i, params, agent_params, env, agent) if was is None else was
-            body = functools.partial(_turn, user_keys(key, i), done, params, agent_params, env, agent, trajectory)
+            body = functools.partial(_turn, user_keys(key, i), done, params, agent_params, env, agent, trajectory, turns)
             return jax.lax.scan(body, carry, jnp.arange(turns))
 
         return jax.lax.map(one_tile, (ids, done, begun))
@@ -288,6 +288,7 @@ def _turn(
     env: RecoEnv,
     agent: Any,
     trajectory: bool,
+    turns: int,
     carry: Any,
     step_of_call: Array,
 ) -> tuple[Any, Trajectory | None]:
@@ -301,8 +302,8 @@ def _turn(
     final = info.pop("final_observation")
     kept = None
     if trajectory:
-        ended = after.truncated & ~after.terminated
-        bootstrap = _final_values(agent, agent_params, memory, final, params, ended)
+        broken_off = (after.truncated | (step_of_call == turns - 1)) & ~after.terminated
+        bootstrap = _final_values(agent, agent_params, memory, final, params, broken_off)
         kept = Trajectory(obs, action, after.reward, after.terminated, after.truncated, bootstrap, info, extras)
     over = after.terminated | after.truncated
     memory = jax.vmap(lambda o, m: restart(o, agent.reset(agent_params), m))(over, memory)
@@ -311,20 +312,20 @@ def _turn(
 
 
 def _final_values(
-    agent: Any, agent_params: Any, memory: Any, final: Observation, params: EnvParams, ended: Array
+    agent: Any, agent_params: Any, memory: Any, final: Observation, params: EnvParams, broken_off: Array
 ) -> Array:
-    """f32[tile]: what a truncated episode would still have been worth; 0 elsewhere.
+    """f32[tile]: what would still have followed where an episode was broken off; 0 elsewhere.
 
-    A tile in which nobody was truncated skips the network: the branch is taken at run time, outside `vmap`.
+    A tile in which none was skips the network: the branch is taken at run time, outside `vmap`.
     """
     if not hasattr(agent, "value"):
-        return jnp.zeros(ended.shape)
+        return jnp.zeros(broken_off.shape)
 
     def values() -> Array:
         value = jax.vmap(agent.value, (None, 0, 0, None))(agent_params, memory, final, params.catalog)
-        return jnp.where(ended, value, 0.0)
+        return jnp.where(broken_off, value, 0.0)
 
-    return jax.lax.cond(jnp.any(ended), values, lambda: jnp.zeros(ended.shape))
+    return jax.lax.cond(jnp.any(broken_off), values, lambda: jnp.zeros(broken_off.shape))
 
 
 def tally_of(reward: Array, info: dict[str, Array], params: EnvParams) -> Tally:

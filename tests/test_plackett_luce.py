@@ -161,14 +161,3 @@ def test_what_is_left_is_drawn_in_proportion_after_heavy_items(key: Array) -> No
     expected = np.exp(np.asarray(log_probs(logits, slates, membership, jnp.float32(0.4))[0][:, 2], np.float64))
     assert third[0] == third[3] == 0
     assert scipy.stats.chisquare(third[[1, 2, 4, 5]], draws * expected / expected.sum()).pvalue > 1e-3
-
-
-def test_layout_holds_every_item_once_among_its_own_category() -> None:
-    rng = np.random.default_rng(9)
-    category = rng.integers(5, size=70) % 4  # the last of 5 categories is empty
-    items, of = plackett_luce.layout(one_hot(list(category), 5))
-    chex.assert_shape(items, (of.shape[0], plackett_luce.GROUP))
-    items, of = np.asarray(items), np.asarray(of)  # type: ignore[assignment]
-    np.testing.assert_array_equal(np.sort(items[items < 70]), np.arange(70))
-    for row, c in zip(items, of, strict=True):
-        assert (category[row[row < 70]] == c).all()

@@ -100,11 +100,17 @@ def test_replay_needs_the_memory_from_before(lived: Any) -> None:
 
 
 def test_values_of_the_last_observation(lived: Any) -> None:
-    """Truncated episodes are continued by the agent's value; others by nothing."""
+    """Truncated episodes, and those the call leaves off, are continued by the agent's value; others by nothing."""
     trajectory = lived[4].trajectory
-    cut = np.asarray(trajectory.truncated & ~trajectory.terminated)
-    assert cut.any()
+    cut = np.array(trajectory.truncated & ~trajectory.terminated)
+    assert cut[:-1].any()
+    cut[-1] = ~np.asarray(trajectory.terminated[-1])
     np.testing.assert_array_equal(np.asarray(trajectory.bootstrap) != 0, cut)
+    params, agent, agent_params, _, after = lived
+    seen = jax.vmap(coin_world()[0].observe, (0, None))(after.state, params)
+    value = jax.vmap(agent.value, (None, 0, 0, None))(agent_params, after.memory, seen, params.catalog)
+    lives = ~np.asarray(trajectory.truncated | trajectory.terminated)[-1]
+    np.testing.assert_allclose(trajectory.bootstrap[-1][lives], value[lives], rtol=1e-4)
 
 
 # -- tastes --------------------------------------------------------------------------------------------------

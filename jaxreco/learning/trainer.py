@@ -39,7 +39,7 @@ class TrainConfig:
       turn_share: weight of the whole turn's advantage in a slot's credit, beside the slot's own part.
     """
 
-    updates: int = 80
+    updates: int = 60
     users: int = 512
     turns: int = 32
     epochs: int = 1
@@ -135,7 +135,7 @@ def block(
     )
     trajectory = ran.trajectory
     assert trajectory is not None
-    learner, batch = digest(trajectory, ran, env, params, agent, learner, config)
+    learner, batch = digest(trajectory, params, learner, config)
     shuffle = jax.random.fold_in(jax.random.fold_in(key, 0x5EED), learner.update)
     progress = learner.update / config.updates
     agent_params, opt_state, losses = _learn(
@@ -146,21 +146,14 @@ def block(
     return Learner(agent_params, opt_state, run, learner.worth, learner.update + 1), logs
 
 
-def digest(
-    trajectory: Trajectory, ran: Rollout, env: Any, params: Any, agent: Any, learner: Learner, config: TrainConfig
-) -> tuple[Learner, Batch]:
+def digest(trajectory: Trajectory, params: Any, learner: Learner, config: TrainConfig) -> tuple[Learner, Batch]:
     """Credit for what was done: the batch, and the learner with its running statistics of returns and outcomes."""
     agent_params = learner.agent_params
     did, feedback = trajectory.extras, trajectory.info["feedback"]
-
-    def last(state: Any, memory: Any) -> Array:
-        return agent.value(agent_params, memory, env.observe(state, params), env.catalog(state, params))
-
-    last_value = jax.vmap(last)(ran.state, ran.memory)
     advantage = jax.vmap(gae, (1, 1, 0, 1, 1, 1, 1, None), 1)(
         trajectory.reward,
         did.value,
-        last_value,
+        trajectory.bootstrap[-1],
         trajectory.info["discount"],
         trajectory.terminated,
         trajectory.truncated,

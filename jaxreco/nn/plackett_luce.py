@@ -17,12 +17,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxreco import rng
-from jaxreco.search import first_max
 
 Array = jax.Array
 
 
-GROUP = 8  # items that are searched together
 DEPTH = 60.0  # below the highest logit; exp(-DEPTH) is a float32 with room below it
 
 
@@ -37,58 +35,34 @@ def _log(left: Array) -> Array:
     return jnp.where(left > 0.0, jnp.log(jnp.where(left > 0.0, left, 1.0)), -1e30)
 
 
-def layout(membership: Array) -> tuple[Array, Array]:
-    """Items laid out in groups of one category each, so that a search looks at group maxima first.
-
-    Returns: i32[G, GROUP] item ids, I where a place is empty, and i32[G], each group's category.
-    """
-    n_categories, n_items = membership.shape
-    category = jnp.argmax(membership, axis=0)
-    size = jnp.sum(membership, axis=1).astype(jnp.int32)
-    groups = -(-size // GROUP)
-    order = jnp.argsort(category)
-    rank = jnp.arange(n_items) - (jnp.cumsum(size) - size)[category[order]]
-    place = (jnp.cumsum(groups) - groups)[category[order]] * GROUP + rank
-    total = -(-n_items // GROUP) + n_categories
-    items = jnp.full(total * GROUP, n_items).at[place].set(order).reshape(total, GROUP)
-    return items, jnp.searchsorted(jnp.cumsum(groups), jnp.arange(total), side="right")
-
-
 def sample(key: Array, logits: Array, size: int, membership: Array, cooling: Array) -> Array:
     """An exact sample i32[size]. The key is consumed.
 
     Each slot draws a category in proportion to what is left in it, then the item within it. Within a category the
-    penalty is the same for all, so one Gumbel noise an item gives the order in which its items would come (Yellott
-    1977), and a single noise serves the whole slate.
+    penalty is the same for all, so items come there in the order of a race, each after an exponential time of rate
+    exp(logit) (Yellott 1977), and one race serves the whole slate: what is left in a category is what comes later.
     """
-    n_items, n_categories = logits.shape[0], membership.shape[0]
+    n_categories, n_items = membership.shape
     logits, top = _floored(logits)
-    items, group_category = layout(membership)
+    weight = jnp.exp(logits - top)
+    category = jnp.argmax(membership, axis=0)
     uniform = rng.uniforms(key, n_items + size)
-    noisy = logits - jnp.log(-jnp.log(uniform[size:]))
-    noisy = jnp.append(noisy, -jnp.inf)[items]
-    weight = jnp.append(jnp.exp(logits - top), 0.0)[items]
-    weights = jnp.sum(weight, axis=1)  # of each group
+    time = -jnp.log(uniform[size:]) / weight
 
     def slot(carry: Any, u: Array) -> tuple[Any, Array]:
-        noisy, best, weights, left, count = carry
+        since, left, count = carry
         log_share = _log(left) - cooling * count
         share = jnp.cumsum(jnp.exp(log_share - jnp.max(log_share)))
         # A last category that is empty must not be drawn where u times the sum rounds up to it.
         drawn = jnp.minimum(jnp.sum(share <= u * share[-1]), jnp.sum(share < share[-1]))
-        group = first_max(jnp.where(group_category == drawn, best, -jnp.inf))
-        row = noisy[group]
-        place = first_max(row)
-        row = row.at[place].set(-jnp.inf)
-        best = best.at[group].set(jnp.max(row))
+        taken, of = jnp.arange(n_categories) == drawn, category == drawn
+        now = jnp.min(jnp.where(of & (time > jnp.sum(jnp.where(taken, since, 0.0))), time, jnp.inf))
+        item = jnp.min(jnp.where(of & (time == now), jnp.arange(n_items), n_items - 1))
         # Summed anew, not subtracted: the difference of floats would be noise where the heaviest item is gone.
-        weights = weights.at[group].set(jnp.sum(jnp.where(row > -jnp.inf, weight[group], 0.0)))
-        taken = jnp.arange(n_categories) == drawn
-        left = jnp.where(taken, jnp.sum(jnp.where(group_category == drawn, weights, 0.0)), left)
-        return (noisy.at[group].set(row), best, weights, left, count + taken), items[group, place]
+        later = jnp.sum(jnp.where(of & (time > now), weight, 0.0))
+        return (jnp.where(taken, now, since), jnp.where(taken, later, left), count + taken), item
 
-    left = jnp.sum(jnp.where(group_category == jnp.arange(n_categories)[:, None], weights, 0.0), axis=1)
-    start = (noisy, jnp.max(noisy, axis=1), weights, left, jnp.zeros(n_categories))
+    start = (jnp.zeros(n_categories), membership @ weight, jnp.zeros(n_categories))
     return jax.lax.scan(slot, start, uniform[:size])[1].astype(jnp.int32)
 
 
