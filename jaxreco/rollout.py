@@ -168,7 +168,9 @@ def _rollout(
         def one_tile(xs: tuple[Array, Array, Any]) -> Any:
             i, done, was = xs
             carry = _begin(key, i, params, agent_params, env, agent) if was is None else was
-            body = functools.partial(_turn, user_keys(key, i), done, params, agent_params, env, agent, trajectory, turns)
+            body = functools.partial(
+                _turn, user_keys(key, i), done, params, agent_params, env, agent, trajectory, turns
+            )
             return jax.lax.scan(body, carry, jnp.arange(turns))
 
         return jax.lax.map(one_tile, (ids, done, begun))
