@@ -377,9 +377,8 @@ def learn_tastes(tastes: Tastes, obs: Observation, catalog: Catalog, items: Arra
     regressors = jnp.concatenate([items[item], jnp.ones((item.shape[0], 1)), tired[:, None]], axis=-1)
     rows = looked[:, None] * regressors
     explained = rows @ tastes.covariance
-    root = jnp.linalg.cholesky(jnp.eye(rows.shape[0]) + explained @ rows.T)
-    known = jax.scipy.linalg.solve_triangular(root, explained, lower=True)
-    covariance = tastes.covariance - known.T @ known
+    left, known = _eliminated(jnp.eye(rows.shape[0]) + explained @ rows.T, explained)
+    covariance = tastes.covariance - (known / left[:, None]).T @ known
     gained = jnp.sum(outcome[:, :, None] * rows[:, None, :], axis=0)
     counts = jnp.sum((category[:, None] == jnp.arange(tastes.recent.shape[0])) * looked[:, None], axis=0)
     faded = jnp.exp(-jnp.maximum(obs.clock - tastes.clock, 0.0) / RECENT_HOURS)
@@ -389,6 +388,21 @@ def learn_tastes(tastes: Tastes, obs: Observation, catalog: Catalog, items: Arra
         recent=faded * (tastes.recent + counts),
         clock=obs.clock,
     )
+
+
+def _eliminated(matrix: Array, more: Array) -> tuple[Array, Array]:
+    """Gauss's elimination of a positive definite f32[K, K], without pivots: its diagonal f32[K], and `more` f32[K, R] after it.
+
+    In plain operations: a factorisation by LAPACK on several host devices stopped dead, one waiting for the other.
+    """
+    size = matrix.shape[0]
+
+    def step(k: Array, rows: Array) -> Array:
+        below = jnp.where(jnp.arange(size) > k, rows[:, k], 0.0)
+        return rows - below[:, None] / rows[k, k] * rows[k]
+
+    rows = jax.lax.fori_loop(0, size - 1, step, jnp.concatenate([matrix, more], axis=1))
+    return jnp.diagonal(rows[:, :size]), rows[:, size:]
 
 
 def believe(tastes: Tastes, asked: Requests, catalog: Catalog, items: Array) -> Tastes:
