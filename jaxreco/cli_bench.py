@@ -41,6 +41,13 @@ def bench_command(
     users: Annotated[int | None, typer.Option(min=2, help="Users of the tables.")] = None,
     runs: Annotated[pathlib.Path | None, typer.Option(help="Folder where trained agents are kept.")] = None,
     plot: Annotated[pathlib.Path | None, typer.Option(metavar="FILE.png", help="Draw what was found.")] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="validation|test", help="Whom real data is tested on.  [default: validation]")
+    ] = None,
+    test: Annotated[
+        pathlib.Path | None, typer.Option(metavar="FILE", help="Users to test on instead, as JSON lines.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(metavar="NAME", help="Whose users they are, or the only one.")] = None,
     peers: Annotated[pathlib.Path | None, typer.Option(help="Folder of rivals' scripts, for throughput.")] = None,
     peers_python: Annotated[
         str | None, typer.Option(metavar="NAME=PATH,...", help="Interpreters of the rivals' environments.")
@@ -60,6 +67,7 @@ def bench_command(
         "users": users,
         "runs": runs,
     }
+    options |= {"split": split, "test": test, "dataset": dataset}
     options |= {"plot": plot, "data": data, "peers": peers, "peers_python": peers_python}
     chosen = {option: value for option, value in options.items() if value is not None}
     jobs = [(each, registry.benchmark(each)) for each in names]
@@ -68,6 +76,12 @@ def bench_command(
     console, reports = Console(), []
     for each, run in jobs:
         accepted = inspect.signature(run).parameters
+        needed = [n for n, p in accepted.items() if p.default is p.empty and n in options and n not in chosen]
+        if needed and name != "all":
+            raise JaxrecoError(f"The benchmark {name} needs --{needed[0]}: add it.")
+        if needed:
+            console.print(f"[bold]{each}[/bold] is left out: it needs --{needed[0]}.\n")
+            continue
         with Console(stderr=True).status(each) as status:
             report = run(
                 quick=quick,

@@ -33,6 +33,7 @@ _AGENTS: dict[str, str | Callable[..., Any]] = {
 _BENCHMARKS: dict[str, str | Callable[..., Any]] = {
     "instructions": "jaxreco.benchmarks.instructions:run",
     "mechanisms": "jaxreco.benchmarks.mechanisms:run",
+    "ranking": "jaxreco.benchmarks.ranking:run",
     "throughput": "jaxreco.benchmarks.throughput:run",
 }
 _TABLES = {"env": _ENVS, "agent": _AGENTS, "benchmark": _BENCHMARKS}
