@@ -45,16 +45,21 @@ def factors(log: Log, width: int = 64, seed: int = 0) -> np.ndarray:
     return np.where(length > 1e-9, found / np.maximum(length, 1e-9), 0.0).astype(np.float32)
 
 
-def cosine(table: sparse.csr_matrix, shrinkage: float = 10.0) -> sparse.csr_matrix:
+def cosine(table: sparse.csr_matrix, shrinkage: float = 10.0, nearest: float = np.inf) -> sparse.csr_matrix:
     """f32[I, I], diagonal 0: how far the same users took to both items, pulled to 0 where few did.
 
-    Cosine with the shrinkage added to the denominator (Deshpande & Karypis 2004; Sarwar et al. 2001 without).
+    Cosine with the shrinkage added to the denominator (Deshpande & Karypis 2004; Sarwar et al. 2001 without). An item
+    listens to its `nearest` others alone: no column has more entries than that.
     """
     size = np.sqrt(np.asarray(table.multiply(table).sum(axis=0)).ravel())
     both = (table.T @ table).tocoo()
     near = both.data / np.maximum(size[both.row] * size[both.col] + shrinkage, 1e-12)
-    off = both.row != both.col
-    return sparse.csr_matrix((near[off].astype(np.float32), (both.row[off], both.col[off])), shape=both.shape)
+    row, col, near = (x[both.row != both.col] for x in (both.row, both.col, near))
+    order = np.lexsort((row, -near, col))  # the nearest of each column first
+    row, col, near = row[order], col[order], near[order]
+    rank = np.arange(len(col)) - np.searchsorted(col, col)
+    kept = rank < nearest
+    return sparse.csr_matrix((near[kept].astype(np.float32), (row[kept], col[kept])), shape=both.shape)
 
 
 def ease(table: sparse.csr_matrix, regularisation: float = 200.0) -> np.ndarray:

@@ -26,7 +26,7 @@ class Recipe:
 
     Args:
       neighbours, ease, transitions, popularity: weights of the parts; that of log(1 + takers) may be negative.
-      shrinkage: takers, of item-kNN. regularisation: of EASE. rare: takers, the shrinkage of transitions.
+      shrinkage: takers, and nearest: neighbours that an item listens to, of item-kNN. regularisation: of EASE. rare: takers, the shrinkage of transitions.
       fade: weight of an item of the history for each that came after it.
     """
 
@@ -35,11 +35,14 @@ class Recipe:
     transitions: float = 0.0
     popularity: float = 0.0
     shrinkage: float = 10.0
+    nearest: float = np.inf
     regularisation: float = 200.0
     rare: float = 10.0
     fade: float = 1.0
 
 
+# The parts, and what else each hangs on.
+PARTS = {"neighbours": ("shrinkage", "nearest"), "ease": ("regularisation",), "transitions": ("rare",)}
 RANDOM = Recipe()  # nothing is said: ties decide
 POPULARITY = Recipe(popularity=1.0)
 
@@ -60,7 +63,7 @@ class Fitted:
 def fit(log: Log, recipe: Recipe) -> Fitted:
     """The recipe's weights, learned from all events of a log in which users' events are in their order."""
     between: np.ndarray | sparse.csr_matrix = sparse.csr_matrix((log.n_items, log.n_items), dtype=np.float32)
-    for part in ("neighbours", "ease", "transitions"):
+    for part in PARTS:
         weight = getattr(recipe, part)
         if weight:
             between = weight * weights(log, part, recipe) + between
@@ -70,9 +73,9 @@ def fit(log: Log, recipe: Recipe) -> Fitted:
 
 
 def weights(log: Log, part: str, recipe: Recipe) -> np.ndarray | sparse.csr_matrix:
-    """f32[I, I]: one part's weights between items. Args: part, "neighbours", "ease" or "transitions"."""
+    """f32[I, I]: one part's weights between items. Args: part, one of PARTS."""
     if part == "neighbours":
-        return collaborative.cosine(_table(log), recipe.shrinkage)
+        return collaborative.cosine(_table(log), recipe.shrinkage, recipe.nearest)
     if part == "ease":
         return collaborative.ease(_table(log), recipe.regularisation)
     return transitions(log, recipe.rare)

@@ -42,7 +42,7 @@ class Bench:
     def __init__(self, inner: Inner, say: Callable[[str], None] = lambda text: None) -> None:
         self.inner = inner
         self.say = say
-        self._said: dict[tuple[str, float, float], np.ndarray] = {}
+        self._said: dict[tuple[str, tuple[float, ...], float], np.ndarray] = {}
         self._alone = closed.takers(inner.train)
 
     def judge(self, recipe: Recipe) -> float:
@@ -50,10 +50,10 @@ class Bench:
         scores = np.broadcast_to(
             recipe.popularity * self._alone, (len(self.inner.cases.target), len(self._alone))
         ).copy()
-        for part, knob in (("neighbours", "shrinkage"), ("ease", "regularisation"), ("transitions", "rare")):
+        for part in closed.PARTS:
             weight = getattr(recipe, part)
             if weight:
-                scores += weight * self._part(part, knob, recipe)
+                scores += weight * self._part(part, recipe)
         return float(metrics.sampled_hit(metrics.places(scores, self.inner.cases)).mean())
 
     def tune(self, start: Recipe, grid: Grid, sweeps: int = 2) -> Recipe:
@@ -71,27 +71,24 @@ class Bench:
                 break
         return best
 
-    def _part(self, part: str, knob: str, recipe: Recipe) -> np.ndarray:
+    def _part(self, part: str, recipe: Recipe) -> np.ndarray:
         """f32[M, I]: what one part says of the inner cases."""
-        setting = getattr(recipe, knob)
-        if (part, setting, recipe.fade) not in self._said:
-            self.say(f"trying {part} with {knob} {setting:g}")
-            self._remember(part, setting, recipe)
-        return self._said[part, setting, recipe.fade]
-
-    def _remember(self, part: str, setting: float, recipe: Recipe) -> None:
-        """At all fades at once, so that the weights between items need not be kept."""
-        weights = closed.weights(self.inner.train, part, recipe)
-        for fade in {*FADES, recipe.fade}:
-            alone = np.zeros(len(self._alone), np.float32)
-            self._said[part, setting, fade] = closed.Fitted(weights, alone, fade).scores(self.inner.cases.history)
+        settings = tuple(getattr(recipe, knob) for knob in closed.PARTS[part])
+        if (part, settings, recipe.fade) not in self._said:
+            self.say(f"trying {part} with " + ", ".join(f"{setting:g}" for setting in settings))
+            weights, alone = closed.weights(self.inner.train, part, recipe), np.zeros(len(self._alone), np.float32)
+            for fade in {*FADES, recipe.fade}:  # at all of them, so that the weights between items need not be kept
+                scores = closed.Fitted(weights, alone, fade).scores(self.inner.cases.history)
+                self._said[part, settings, fade] = scores
+        return self._said[part, settings, recipe.fade]
 
 
 FADES = (1.0, 0.9, 0.8, 0.7, 0.5)
 SHRINKAGES = (0.0, 3.0, 10.0, 30.0)
+NEAREST = (50.0, 100.0, 200.0, 400.0, np.inf)
 REGULARISATIONS = (50.0, 100.0, 200.0, 500.0, 1000.0)
-POPULARITIES = (-0.01, -0.003, 0.0, 0.003, 0.01, 0.03, 0.1)
-TRANSITIONS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
+POPULARITIES = (-0.03, -0.01, -0.003, -0.001, 0.0, 0.003, 0.01, 0.03, 0.1)
+WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)  # of a part beside EASE
 
 
 def recipes(
@@ -102,20 +99,25 @@ def recipes(
     Args: regularisations, of EASE that are tried.
     """
     bench = Bench(inner, say)
-    ease = bench.tune(Recipe(ease=1.0), {"regularisation": regularisations})
-    ease_pop = bench.tune(ease, {"popularity": POPULARITIES, "regularisation": regularisations})
+    knn = bench.tune(Recipe(neighbours=1.0), {"nearest": NEAREST, "shrinkage": SHRINKAGES})
     order = {"rare": SHRINKAGES, "fade": FADES}
     transitions = bench.tune(Recipe(transitions=1.0, fade=0.8), order)
-    everything = {
-        "fade": FADES, "transitions": TRANSITIONS, "popularity": POPULARITIES, "regularisation": regularisations, **order,
+    ease = bench.tune(Recipe(ease=1.0), {"regularisation": regularisations})
+    ease_pop = bench.tune(ease, {"popularity": POPULARITIES, "regularisation": regularisations})
+    start = dataclasses.replace(
+        ease_pop, transitions=0.2, rare=transitions.rare, fade=0.8, shrinkage=knn.shrinkage, nearest=knn.nearest
+    )
+    every = {
+        "fade": FADES, "transitions": WEIGHTS, "popularity": POPULARITIES, "neighbours": WEIGHTS,
+        "regularisation": regularisations, "rare": SHRINKAGES,
     }  # fmt: skip
     return {
         "random": closed.RANDOM,
         "popularity": closed.POPULARITY,
-        "item_knn": bench.tune(Recipe(neighbours=1.0), {"shrinkage": SHRINKAGES}),
+        "item_knn": knn,
         "transitions": transitions,
         "ease_200": Recipe(ease=1.0, regularisation=200.0),
         "ease": ease,
         "ease_pop": ease_pop,
-        "ease_seq": bench.tune(dataclasses.replace(ease_pop, transitions=0.2, fade=0.8), everything, sweeps=3),
+        "ease_seq": bench.tune(start, every, sweeps=3),
     }

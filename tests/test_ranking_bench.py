@@ -1,0 +1,229 @@
+"""The ranking benchmark on small sets of the publishers' forms, whole; leaks that are noticed; users from a file."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from jaxreco import cli
+from jaxreco.benchmarks import ranking
+from jaxreco.data import splits
+from jaxreco.errors import DataError
+from jaxreco.evaluation import interval
+from jaxreco.ranking import tuning
+
+ITEMS, USERS, EVENTS = 50, 60, 14
+
+
+def walks(users: int = USERS, seed: int = 0) -> list[list[int]]:
+    """Who takes an item takes one of the next two after it."""
+    rng = np.random.default_rng(seed)
+    table = np.cumsum(rng.integers(1, 3, (users, EVENTS)), axis=1) + rng.integers(ITEMS, size=(users, 1))
+    return (table % ITEMS).tolist()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    films, artists, tools = (tmp_path / name for name in ranking.SETS)
+    for folder in (films, artists, tools):
+        folder.mkdir()
+    rows = [
+        f"{user}\t{item + 1}\t4\t{10**9 + at}" for user, walk in enumerate(walks(), 1) for at, item in enumerate(walk)
+    ]
+    (films / "u.data").write_text("\n".join(rows) + "\n")
+    (films / "u.item").write_text("".join(f"{i + 1}|Film {i} (1995)|01-Jan-1995|||1\n" for i in range(ITEMS)))
+    (films / "u.genre").write_text("drama|0\n")
+    (films / "validation_users.json").write_text(json.dumps(list(range(1, 13))))
+    lines = [json.dumps(walk) for walk in walks(seed=1)]
+    (artists / "train.jsonl").write_text("\n".join(lines) + "\n")
+    (artists / "items.tsv").write_text("".join(f"{i}\tartist {i}\n" for i in range(ITEMS)))
+    (artists / "validation.jsonl").write_text(cases_of(walks(12, seed=2)))
+    (tools / "sequences.jsonl").write_text("\n".join(json.dumps(walk) for walk in walks(seed=3)) + "\n")
+    (tools / "semantic_ids.json").write_text(json.dumps({str(i): [f"<a_{i}>", "<b_0>"] for i in range(ITEMS)}))
+    return tmp_path
+
+
+def cases_of(walked: list[list[int]], add: int = 0) -> str:
+    lines = [{"history": [i + add for i in walk[-6:-1]], "next": walk[-1] + add} for walk in walked]
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer hyperparameters and users, so that tests are quick."""
+    monkeypatch.setattr(tuning, "REGULARISATIONS", (5.0, 50.0))
+    monkeypatch.setattr(tuning, "FADES", (1.0, 0.5))
+    monkeypatch.setattr(tuning, "SHRINKAGES", (0.0, 10.0))
+    monkeypatch.setattr(tuning, "POPULARITIES", (-0.01, 0.0, 0.01))
+    monkeypatch.setattr(tuning, "WEIGHTS", (0.0, 1.0))
+    monkeypatch.setattr(tuning, "NEAREST", (10.0, np.inf))
+    monkeypatch.setattr(ranking, "interval", functools.partial(interval, resamples=50))
+    monkeypatch.setattr(ranking, "REGULARISATIONS", {})
+    monkeypatch.setattr(ranking, "HIDDEN", 30)
+    monkeypatch.setattr(ranking, "INNER", 20)
+
+
+def values(report: Any, **wanted: Any) -> dict[str, Any]:
+    """Rows by agent."""
+    found = [row for row in report.rows if all(getattr(row, name) == value for name, value in wanted.items())]
+    return {row.agent: row for row in found}
+
+
+@pytest.mark.usefixtures("small")
+def test_all_sets_and_protocols(data: Path) -> None:
+    said: list[str] = []
+    report = ranking.run(data=data, say=said.append, redraws=10, folds=3)
+    for name, users, folds in (("movielens-100k", 60, 3), ("lastfm-sequences", 72, 3), ("instruments-2018", 30, 1)):
+        headline = values(report, dataset=name, protocol="cv10/random20", against=None)
+        assert set(headline) == {
+            "random", "popularity", "item_knn", "transitions", "ease_200", "ease", "ease_pop", "ease_seq",
+        }  # fmt: skip
+        for row in headline.values():
+            assert (row.n_users, row.n_seeds, row.split, row.metric) == (users, folds, "validation", "hit@1")
+            assert row.low <= row.value <= row.high
+        assert headline["random"].value == pytest.approx(0.05, abs=0.05)
+        assert headline["ease_seq"].value > headline["ease"].value + 0.1
+        (best,) = {row.against for row in report.rows if row.dataset == name and row.protocol == "cv10/random20"} - {
+            None
+        }
+        gain = values(report, dataset=name, protocol="cv10/random20", against=best)["ease_seq"]
+        assert best in ranking.PLAIN
+        assert gain.value == pytest.approx(headline["ease_seq"].value - headline[best].value)
+        assert {row.metric for row in report.rows if row.dataset == name and row.protocol == "full"} == {
+            "hit@1", "hit@10", "ndcg@10",
+        }  # fmt: skip
+        assert len(values(report, dataset=name, protocol="random20", against=None)) == (0 if folds == 1 else 8)
+    assert values(report, dataset="movielens-100k", protocol="random20")["ease"].n_users == 12
+    assert any("part 3 of 3" in text for text in said)
+    assert any("hard20 is left out" in note for note in report.notes)
+    assert any("LLaRA" in note for note in report.notes)
+    again = ranking.run(data=data, redraws=10, folds=3, dataset="lastfm-sequences")
+    assert again.rows == [row for row in report.rows if row.dataset == "lastfm-sequences"]
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, data: Path) -> list[set[int]]:
+    """Users whose events any tuning or fit of a fold could see, fold by fold, who are tested in it."""
+    seen: list[set[int]] = []
+    jobs: list[Any] = []
+    measure, recipes = ranking.measure, tuning.recipes
+
+    def spy_measure(protocol: str, cases: Any, given: Any, *rest: Any) -> Any:
+        jobs.extend(given if protocol == ranking.CV else [])
+        return measure(protocol, cases, given, *rest)
+
+    def spy_recipes(inner: Any, *rest: Any) -> Any:
+        seen.append(set(inner.train.user.tolist()))
+        return recipes(inner, *rest)
+
+    monkeypatch.setattr(ranking, "measure", spy_measure)
+    monkeypatch.setattr(tuning, "recipes", spy_recipes)
+    ranking.run(data=data, redraws=1, folds=3, dataset="movielens-100k")
+    return [
+        (trained | set(job.train.user.tolist())) & set(job.cases.tolist())
+        for trained, job in zip(seen, jobs, strict=False)
+    ]
+
+
+@pytest.mark.usefixtures("small")
+def test_nobody_who_is_tested_is_trained_on_or_tuned_by(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asked(monkeypatch, data) == [set(), set(), set()]
+
+
+@pytest.mark.usefixtures("small")
+def test_a_planted_leak_is_noticed(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = splits.folds_by_user
+
+    def leaking(log: Any, folds: int) -> Any:
+        """Folds whose training parts hold all of one test user's events."""
+        for split in sound(log, folds):
+            one = split.test[log.user[split.test] == log.user[split.test[0]]]
+            yield splits.Split(np.sort(np.append(split.train, one)), split.test)
+
+    monkeypatch.setattr(splits, "folds_by_user", leaking)
+    with pytest.raises(DataError, match="the folds leak: 14 rows are in both parts"):
+        ranking.run(data=data, redraws=1, folds=3, dataset="movielens-100k")
+    monkeypatch.setattr(splits, "leaks", lambda log, split, kind: [])  # without that check, the spy sees it
+    assert all(len(users) == 1 for users in asked(monkeypatch, data))
+
+
+@pytest.mark.usefixtures("small")
+def test_a_hidden_item_changes_nothing_that_is_learned(data: Path) -> None:
+    """Instruments: were the hidden items trained on or tuned by, other ones would give other recipes or scores."""
+    first = learned(data)
+    path = data / "instruments-2018" / "sequences.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    hidden = np.sort(np.random.default_rng(0).permutation(USERS)[: ranking.HIDDEN])
+    for user in hidden:
+        lines[user][-1] = (lines[user][-1] + 25) % ITEMS
+    path.write_text("\n".join(json.dumps(line) for line in lines) + "\n")
+    changed = learned(data)
+    for one, other in zip(first, changed, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def learned(data: Path) -> list[Any]:
+    """The training part, and what tuning chose."""
+    given = ranking._read(data / "instruments-2018", "instruments-2018")
+    found: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranking, "measure", lambda protocol, cases, jobs, *rest: found.extend(jobs))
+        list(ranking._measure(given, "validation", None, 1, 1, lambda text: None))
+    (job,) = found
+    recipe = tuning.recipes(job.inner(job.train))["ease_seq"]
+    return [job.train.user, job.train.item, [repr(recipe)]]
+
+
+@pytest.mark.usefixtures("small")
+def test_users_from_a_file(data: Path, tmp_path: Path) -> None:
+    users = tmp_path / "people.jsonl"
+    users.write_text(cases_of(walks(40, seed=8), add=1))  # ids of films begin with 1
+    report = ranking.run(data=data, test=users, dataset="movielens-100k", redraws=10)
+    rows = values(report, protocol="random20", against=None)
+    assert {(row.split, row.n_users, row.dataset) for row in report.rows} == {("test", 40, "movielens-100k")}
+    assert rows["ease_seq"].value > rows["popularity"].value + 0.1
+    assert set(values(report, protocol="full", metric="hit@10")) == set(rows)
+    (data / "movielens-100k" / "test.jsonl").write_text(users.read_text())
+    same = ranking.run(data=data, split="test", dataset="movielens-100k", redraws=10)
+    assert same.rows == report.rows
+
+
+@pytest.mark.usefixtures("small")
+def test_refusals(data: Path, tmp_path: Path) -> None:
+    users = tmp_path / "people.jsonl"
+    users.write_text(cases_of(walks(2), add=1) + '{"history": [1], "next": 1000}\n')
+    for words, options in (
+        (("people.jsonl, line 3: item 1000 is not an item",), ["--test", users, "--dataset", "movielens-100k"]),
+        (("add --dataset",), ["--test", users]),
+        (("no data set 'movielens'", "Did you mean movielens-100k"), ["--dataset", "movielens"]),
+        (("no split 'tests'", "Did you mean test"), ["--split", "tests"]),
+        (("movielens-100k holds no test part", "--test FILE"), ["--split", "test", "--dataset", "movielens-100k"]),
+        (("There is no file", "no.jsonl"), ["--test", tmp_path / "no.jsonl", "--dataset", "movielens-100k"]),
+    ):
+        result = CliRunner().invoke(cli.app, ["bench", "ranking", "--data", str(data), *map(str, options)])
+        assert result.exit_code == 2, result.output
+        (said,) = result.stderr.strip().splitlines()
+        assert said.startswith("jaxreco: ")
+        for word in words:
+            assert word in said
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(DataError, match="no folder movielens-100k"):
+        ranking.run(data=empty)
+
+
+@pytest.mark.usefixtures("small")
+def test_the_command_writes_rows(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "ranking.json"
+    options = ["bench", "ranking", "--data", str(data), "--dataset", "instruments-2018", "--json", str(out)]
+    result = CliRunner().invoke(cli.app, options, env={"COLUMNS": "80"})
+    assert result.exit_code == 0, result.output
+    assert "ease_seq" in result.output
+    written = json.loads(out.read_text())
+    assert written["benchmark"] == "ranking"
+    assert {row["protocol"] for row in written["rows"]} == {"cv10/random20", "full"}
