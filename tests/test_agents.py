@@ -22,7 +22,7 @@ from jaxreco.testing import quick_jit
 
 Array = jax.Array
 USERS, TURNS, TILE = 8, 12, 8
-NAMES = ("item_knn", "oracle_greedy", "popularity", "ppo", "random", "static")
+NAMES = ("ease", "item_knn", "oracle_greedy", "popularity", "ppo", "random", "static")
 SETTINGS: dict[str, Any] = {"ppo": dict(width=16, layers=1, heads=2, window=4)}
 
 
@@ -43,7 +43,7 @@ def made(feed: Any) -> dict[str, tuple[Any, Any]]:
         if name == "static":
             order = jax.random.permutation(jax.random.key(3), env.n_items)
             out[name] = agent, static.Playlist(order=order, length=jnp.int32(env.n_items - 2))
-        elif name == "item_knn":
+        elif getattr(agent, "needs_log", False):
             out[name] = agent, agent.init(jax.random.key(1), env, params.catalog, log=a_log(env.n_items))
         else:
             truth = {"truth": params} if agent.privileged else {}
@@ -196,6 +196,27 @@ def test_item_knn_follows_a_click(feed: Any, key: Array) -> None:
     expected = np.zeros(env.n_items)
     expected[np.asarray(fitted.item[4])] = fitted.similarity[4]  # of what was clicked, and of nothing else
     np.testing.assert_allclose(scores, expected, rtol=1e-5)
+
+
+def test_ease_follows_clicks_that_fade(feed: Any, key: Array) -> None:
+    env, params = feed
+    agent, log = agent_factory("ease")(regularisation=5.0, fade=0.5), a_log(env.n_items)
+    weights = agent.init(key, env, params.catalog, log=log)
+    taken = np.zeros((log.n_users, log.n_items))
+    np.maximum.at(taken, (log.user, log.item), log.weight)
+    inverse = np.linalg.inv(taken.T @ taken + 5.0 * np.eye(log.n_items))
+    expected = -inverse / np.diag(inverse)
+    np.fill_diagonal(expected, 0.0)
+    np.testing.assert_allclose(weights, expected, rtol=1e-4, atol=1e-6)
+    obs, _ = env.reset(key, params)
+    slate = jnp.asarray([4, 9, 20, 33])
+    obs = obs.replace(
+        slate=slate, actions=jnp.asarray([EXAMINED | CLICK, EXAMINED, 0, 0]), watch=0.5 * params.catalog.duration[slate]
+    )
+    before = jnp.arange(float(env.n_items))
+    shown, scores, _ = quick_jit(agent.act)(key, weights, before, obs, params.catalog)
+    np.testing.assert_allclose(scores, 0.5 * before + 0.5 * weights[4], rtol=1e-5, atol=1e-6)
+    assert shown.tolist() == list(range(env.n_items))[:-5:-1]
 
 
 def test_the_oracle_earns_more_than_chance(ran: Any) -> None:

@@ -14,11 +14,16 @@ from jaxreco.errors import DataError
 def interactions(log: Log, weight: np.ndarray | None = None) -> sparse.csr_matrix:
     """f32[U, I]: 1 where a user took to an item, or the greatest `weight` f32[N] of its events with it."""
     values = np.ones(len(log), np.float32) if weight is None else np.asarray(weight, np.float32)
-    place = log.user.astype(np.int64) * log.n_items + log.item
-    order = np.lexsort((values, place))
-    last = np.append(np.diff(place[order]) > 0, True)[: len(order)]  # the greatest of each pair
+    return greatest(log.user, log.item, values, (log.n_users, log.n_items))
+
+
+def greatest(user: np.ndarray, item: np.ndarray, weight: np.ndarray, shape: tuple[int, int]) -> sparse.csr_matrix:
+    """f32[U, I]: the greatest weight f32[N] of each pair of user and item; the shape is (U, I)."""
+    place = user.astype(np.int64) * shape[1] + item
+    order = np.lexsort((weight, place))
+    last = np.append(np.diff(place[order]) > 0, True)[: len(order)]
     kept = order[last]
-    return sparse.csr_matrix((values[kept], (log.user[kept], log.item[kept])), shape=(log.n_users, log.n_items))
+    return sparse.csr_matrix((weight[kept], (user[kept], item[kept])), shape=shape)
 
 
 def factors(log: Log, width: int = 64, seed: int = 0) -> np.ndarray:
