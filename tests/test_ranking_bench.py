@@ -16,7 +16,7 @@ from jaxreco.benchmarks import ranking
 from jaxreco.data import splits
 from jaxreco.errors import DataError
 from jaxreco.evaluation import interval
-from jaxreco.ranking import tuning
+from jaxreco.ranking import closed, tuning
 
 ITEMS, USERS, EVENTS = 50, 60, 14
 
@@ -58,7 +58,7 @@ def cases_of(walked: list[list[int]], add: int = 0) -> str:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer hyperparameters and users, so that tests are quick."""
     monkeypatch.setattr(tuning, "REGULARISATIONS", (5.0, 50.0))
-    monkeypatch.setattr(tuning, "FADES", (1.0, 0.5))
+    monkeypatch.setattr(closed, "FADES", (1.0, 0.5))
     monkeypatch.setattr(tuning, "SHRINKAGES", (0.0, 10.0))
     monkeypatch.setattr(tuning, "POPULARITIES", (-0.01, 0.0, 0.01))
     monkeypatch.setattr(tuning, "WEIGHTS", (0.0, 1.0))

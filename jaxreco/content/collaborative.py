@@ -57,14 +57,16 @@ def cosine(table: sparse.csr_matrix, shrinkage: float = 10.0, nearest: float = n
     listens to its `nearest` others alone: no column has more entries than that.
     """
     size = np.sqrt(np.asarray(table.multiply(table).sum(axis=0)).ravel())
-    both = (table.T @ table).tocoo()
-    near = both.data / np.maximum(size[both.row] * size[both.col] + shrinkage, 1e-12)
-    row, col, near = (x[both.row != both.col] for x in (both.row, both.col, near))
-    order = np.lexsort((row, -near, col))  # the nearest of each column first
-    row, col, near = row[order], col[order], near[order]
-    rank = np.arange(len(col)) - np.searchsorted(col, col)
-    kept = rank < nearest
-    return sparse.csr_matrix((near[kept].astype(np.float32), (row[kept], col[kept])), shape=both.shape)
+    near = (table.T @ table).tocoo()
+    near.setdiag(0.0)
+    near.data = (near.data / np.maximum(size[near.row] * size[near.col] + shrinkage, 1e-12)).astype(np.float32)
+    rows = near.tocsr()  # symmetric: its rows are its columns
+    for first, end in zip(rows.indptr[:-1], rows.indptr[1:], strict=True):
+        if end - first > nearest:
+            one = rows.data[first:end]
+            one[np.argpartition(-one, int(nearest))[int(nearest) :]] = 0.0
+    rows.eliminate_zeros()
+    return rows.T.tocsr()
 
 
 def ease(table: sparse.csr_matrix, regularisation: float = 200.0) -> np.ndarray:

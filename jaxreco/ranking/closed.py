@@ -9,6 +9,7 @@ algorithms"), or several with weights. Older items of a history fade. NumPy and 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import scipy.sparse as sparse
@@ -17,6 +18,7 @@ from jaxreco.content import collaborative
 from jaxreco.data.log import Log
 from jaxreco.ranking.cases import VISIBLE
 
+FADES = (1.0, 0.9, 0.8, 0.7, 0.5)  # of histories, that are tried
 REACH_FADE = 0.8  # what a pair counts for with every item that lies between its two
 
 
@@ -70,6 +72,35 @@ def fit(log: Log, recipe: Recipe) -> Fitted:
     return Fitted(
         np.asarray(between) if not sparse.issparse(between) else between, recipe.popularity * takers(log), recipe.fade
     )
+
+
+class Parts:
+    """What a log's recipes say of some histories i32[M, H]. Each part is worked out once, however many recipes have it."""
+
+    def __init__(self, log: Log, history: np.ndarray, say: Callable[[str], None] = lambda text: None) -> None:
+        self._log, self._history, self._say = log, history, say
+        self._alone = takers(log)
+        self._said: dict[tuple[str, tuple[float, ...]], dict[float, np.ndarray]] = {}
+
+    def scores(self, recipe: Recipe) -> np.ndarray:
+        """f32[M, I], those of the fitted recipe."""
+        total = np.tile(recipe.popularity * self._alone, (len(self._history), 1)).astype(np.float32)
+        for part in PARTS:
+            weight = np.float32(getattr(recipe, part))
+            if weight:
+                total += weight * self._part(part, recipe)
+        return total
+
+    def _part(self, part: str, recipe: Recipe) -> np.ndarray:
+        settings = tuple(getattr(recipe, knob) for knob in PARTS[part])
+        known = self._said.setdefault((part, settings), {})
+        if recipe.fade not in known:
+            told = ", ".join(f"{knob} {setting:g}" for knob, setting in zip(PARTS[part], settings, strict=True))
+            self._say(f"{part}, {told}")
+            between = weights(self._log, part, recipe)
+            for fade in {*FADES, recipe.fade}:  # all that may be asked for, because the weights are too large to keep
+                known[fade] = _dense(faded(self._history, len(self._alone), fade) @ between)
+        return known[recipe.fade]
 
 
 def weights(log: Log, part: str, recipe: Recipe) -> np.ndarray | sparse.csr_matrix:

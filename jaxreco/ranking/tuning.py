@@ -37,24 +37,15 @@ def by_last(log: Log, users: np.ndarray) -> Inner:
 
 
 class Bench:
-    """Judges recipes on an inner split by hit@1 among 20, over all draws. What a part says is worked out once."""
+    """Judges recipes on an inner split by hit@1 among 20, over all draws."""
 
     def __init__(self, inner: Inner, say: Callable[[str], None] = lambda text: None) -> None:
-        self.inner = inner
-        self.say = say
-        self._said: dict[tuple[str, tuple[float, ...], float], np.ndarray] = {}
-        self._alone = closed.takers(inner.train)
+        self._cases = inner.cases
+        self._parts = closed.Parts(inner.train, inner.cases.history, say)
 
     def judge(self, recipe: Recipe) -> float:
         """The mean over the inner cases."""
-        scores = np.broadcast_to(
-            recipe.popularity * self._alone, (len(self.inner.cases.target), len(self._alone))
-        ).copy()
-        for part in closed.PARTS:
-            weight = getattr(recipe, part)
-            if weight:
-                scores += weight * self._part(part, recipe)
-        return float(metrics.sampled_hit(metrics.places(scores, self.inner.cases)).mean())
+        return float(metrics.sampled_hit(metrics.places(self._parts.scores(recipe), self._cases)).mean())
 
     def tune(self, start: Recipe, grid: Grid, sweeps: int = 2) -> Recipe:
         """The best recipe found: one field after another is set to its best value, again and again."""
@@ -71,21 +62,9 @@ class Bench:
                 break
         return best
 
-    def _part(self, part: str, recipe: Recipe) -> np.ndarray:
-        """f32[M, I]: what one part says of the inner cases."""
-        settings = tuple(getattr(recipe, knob) for knob in closed.PARTS[part])
-        if (part, settings, recipe.fade) not in self._said:
-            self.say(f"trying {part} with " + ", ".join(f"{setting:g}" for setting in settings))
-            weights, alone = closed.weights(self.inner.train, part, recipe), np.zeros(len(self._alone), np.float32)
-            for fade in {*FADES, recipe.fade}:  # at all of them, so that the weights between items need not be kept
-                scores = closed.Fitted(weights, alone, fade).scores(self.inner.cases.history)
-                self._said[part, settings, fade] = scores
-        return self._said[part, settings, recipe.fade]
 
-
-FADES = (1.0, 0.9, 0.8, 0.7, 0.5)
-SHRINKAGES = (0.0, 3.0, 10.0, 30.0)
-NEAREST = (50.0, 100.0, 200.0, 400.0, np.inf)
+SHRINKAGES = (0.0, 10.0, 30.0)
+NEAREST = (50.0, 100.0, 200.0, np.inf)
 REGULARISATIONS = (50.0, 100.0, 200.0, 500.0, 1000.0)
 POPULARITIES = (-0.03, -0.01, -0.003, -0.001, 0.0, 0.003, 0.01, 0.03, 0.1)
 WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)  # of a part beside EASE
@@ -100,7 +79,7 @@ def recipes(
     """
     bench = Bench(inner, say)
     knn = bench.tune(Recipe(neighbours=1.0), {"nearest": NEAREST, "shrinkage": SHRINKAGES})
-    order = {"rare": SHRINKAGES, "fade": FADES}
+    order = {"rare": SHRINKAGES, "fade": closed.FADES}
     transitions = bench.tune(Recipe(transitions=1.0, fade=0.8), order)
     ease = bench.tune(Recipe(ease=1.0), {"regularisation": regularisations})
     ease_pop = bench.tune(ease, {"popularity": POPULARITIES, "regularisation": regularisations})
@@ -108,7 +87,7 @@ def recipes(
         ease_pop, transitions=0.2, rare=transitions.rare, fade=0.8, shrinkage=knn.shrinkage, nearest=knn.nearest
     )
     every = {
-        "fade": FADES, "transitions": WEIGHTS, "popularity": POPULARITIES, "neighbours": WEIGHTS,
+        "fade": closed.FADES, "transitions": WEIGHTS, "popularity": POPULARITIES, "neighbours": WEIGHTS,
         "regularisation": regularisations, "rare": SHRINKAGES,
     }  # fmt: skip
     return {
