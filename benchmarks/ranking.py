@@ -224,9 +224,9 @@ def measure(
         chosen = tuning.recipes(
             job.inner(job.train), lambda text, told=told: say(f"{told}: tuning {text}"), regularisations
         )
-        parts = closed.Parts(
-            job.train, cases.history[job.cases], lambda text, told=told: say(f"{told}: ranking by {text}")
-        )
+        fades = {recipe.fade for recipe in chosen.values()}
+        told_ranking = lambda text, told=told: say(f"{told}: ranking by {text}")  # noqa: E731
+        parts = closed.Parts(job.train, cases.history[job.cases], fades, told_ranking)
         for row, recipe in chosen.items():
             recipes.setdefault(row, []).append(recipe)
             scores = parts.scores(recipe)

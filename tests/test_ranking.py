@@ -269,7 +269,7 @@ def test_a_bench_judges_as_the_fitted_recipe_ranks() -> None:
     inner = tuning.by_user(walkers())
     recipe = Recipe(ease=1.0, transitions=0.4, neighbours=0.2, popularity=-0.01, regularisation=5.0, fade=0.6)
     scores = closed.fit(inner.train, recipe).scores(inner.cases.history)
-    parts = closed.Parts(inner.train, inner.cases.history)
+    parts = closed.Parts(inner.train, inner.cases.history, [1.0])
     np.testing.assert_allclose(parts.scores(recipe), scores, atol=1e-6)
     expected = metrics.sampled_hit(metrics.places(scores, inner.cases)).mean()
     assert tuning.Bench(inner).judge(recipe) == pytest.approx(expected, abs=1e-6)

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from jaxreco import cli
+from jaxreco import cli, registry
 from jaxreco.benchmarks import ranking
 from jaxreco.data import splits
 from jaxreco.errors import DataError
 from jaxreco.evaluation import interval
-from jaxreco.ranking import closed, tuning
+from jaxreco.ranking import tuning
 
 ITEMS, USERS, EVENTS = 50, 60, 14
 
@@ -58,7 +58,7 @@ def cases_of(walked: list[list[int]], add: int = 0) -> str:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer hyperparameters and users, so that tests are quick."""
     monkeypatch.setattr(tuning, "REGULARISATIONS", (5.0, 50.0))
-    monkeypatch.setattr(closed, "FADES", (1.0, 0.5))
+    monkeypatch.setattr(tuning, "FADES", (1.0, 0.5))
     monkeypatch.setattr(tuning, "SHRINKAGES", (0.0, 10.0))
     monkeypatch.setattr(tuning, "POPULARITIES", (-0.01, 0.0, 0.01))
     monkeypatch.setattr(tuning, "WEIGHTS", (0.0, 1.0))
@@ -211,10 +211,20 @@ def test_refusals(data: Path, tmp_path: Path) -> None:
         assert said.startswith("jaxreco: ")
         for word in words:
             assert word in said
+    result = CliRunner().invoke(cli.app, ["bench", "ranking"])
+    assert result.exit_code == 2
+    assert "The benchmark ranking needs --data" in result.stderr
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(DataError, match="no folder movielens-100k"):
         ranking.run(data=empty)
+
+
+def test_all_benchmarks_go_on_without_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_BENCHMARKS", {"ranking": ranking.run})
+    result = CliRunner().invoke(cli.app, ["bench", "all"])
+    assert result.exit_code == 0, result.output
+    assert "ranking is left out: it needs --data" in result.output
 
 
 @pytest.mark.usefixtures("small")

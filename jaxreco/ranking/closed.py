@@ -9,7 +9,7 @@ algorithms"), or several with weights. Older items of a history fade. NumPy and 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import scipy.sparse as sparse
@@ -18,7 +18,6 @@ from jaxreco.content import collaborative
 from jaxreco.data.log import Log
 from jaxreco.ranking.cases import VISIBLE
 
-FADES = (1.0, 0.9, 0.8, 0.7, 0.5)  # of histories, that are tried
 REACH_FADE = 0.8  # what a pair counts for with every item that lies between its two
 
 
@@ -75,10 +74,15 @@ def fit(log: Log, recipe: Recipe) -> Fitted:
 
 
 class Parts:
-    """What a log's recipes say of some histories i32[M, H]. Each part is worked out once, however many recipes have it."""
+    """What a log's recipes say of some histories i32[M, H]. Each part is worked out once, however many recipes have it.
 
-    def __init__(self, log: Log, history: np.ndarray, say: Callable[[str], None] = lambda text: None) -> None:
-        self._log, self._history, self._say = log, history, say
+    Args: fades, that recipes will ask for: weights between items are too large to keep until one does.
+    """
+
+    def __init__(
+        self, log: Log, history: np.ndarray, fades: Iterable[float], say: Callable[[str], None] = lambda text: None
+    ) -> None:
+        self._log, self._history, self._fades, self._say = log, history, set(fades), say
         self._alone = takers(log)
         self._said: dict[tuple[str, tuple[float, ...]], dict[float, np.ndarray]] = {}
 
@@ -98,7 +102,7 @@ class Parts:
             told = ", ".join(f"{knob} {setting:g}" for knob, setting in zip(PARTS[part], settings, strict=True))
             self._say(f"{part}, {told}")
             between = weights(self._log, part, recipe)
-            for fade in {*FADES, recipe.fade}:  # all that may be asked for, because the weights are too large to keep
+            for fade in {*self._fades, recipe.fade}:
                 known[fade] = _dense(faded(self._history, len(self._alone), fade) @ between)
         return known[recipe.fade]
 

@@ -32,7 +32,8 @@ def by_user(log: Log, share: float = SHARE, seed: int = 0) -> Inner:
 
 
 def by_last(log: Log, users: np.ndarray) -> Inner:
-    """The last items of some users are held out and decide; their histories are fitted too."""
+    """The last items of some users are held out and decide; their histories are fitted too. Who has too few has no part."""
+    users = np.intersect1d(users, several(log))
     return Inner(but_last(log, users), last_items(log, users))
 
 
@@ -41,7 +42,7 @@ class Bench:
 
     def __init__(self, inner: Inner, say: Callable[[str], None] = lambda text: None) -> None:
         self._cases = inner.cases
-        self._parts = closed.Parts(inner.train, inner.cases.history, say)
+        self._parts = closed.Parts(inner.train, inner.cases.history, FADES, say)
 
     def judge(self, recipe: Recipe) -> float:
         """The mean over the inner cases."""
@@ -63,6 +64,7 @@ class Bench:
         return best
 
 
+FADES = (1.0, 0.9, 0.8, 0.7, 0.5)
 SHRINKAGES = (0.0, 10.0, 30.0)
 NEAREST = (50.0, 100.0, 200.0, np.inf)
 REGULARISATIONS = (50.0, 100.0, 200.0, 500.0, 1000.0)
@@ -79,7 +81,7 @@ def recipes(
     """
     bench = Bench(inner, say)
     knn = bench.tune(Recipe(neighbours=1.0), {"nearest": NEAREST, "shrinkage": SHRINKAGES})
-    order = {"rare": SHRINKAGES, "fade": closed.FADES}
+    order = {"rare": SHRINKAGES, "fade": FADES}
     transitions = bench.tune(Recipe(transitions=1.0, fade=0.8), order)
     ease = bench.tune(Recipe(ease=1.0), {"regularisation": regularisations})
     ease_pop = bench.tune(ease, {"popularity": POPULARITIES, "regularisation": regularisations})
@@ -87,7 +89,7 @@ def recipes(
         ease_pop, transitions=0.2, rare=transitions.rare, fade=0.8, shrinkage=knn.shrinkage, nearest=knn.nearest
     )
     every = {
-        "fade": closed.FADES, "transitions": WEIGHTS, "popularity": POPULARITIES, "neighbours": WEIGHTS,
+        "fade": FADES, "transitions": WEIGHTS, "popularity": POPULARITIES, "neighbours": WEIGHTS,
         "regularisation": regularisations, "rare": SHRINKAGES,
     }  # fmt: skip
     return {
