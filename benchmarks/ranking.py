@@ -105,7 +105,7 @@ def run(
         given = _read(data / name, name)
         cases = read(test, given.log.items.ids) if test is not None else None
         part = "test" if test is not None else split
-        measured = list(_measure(given, part, cases, redraws, folds, lambda text, name=name: say(f"{name}, {text}")))
+        measured = list(_measure(given, part, cases, redraws, folds, _under(name, say)))
         rows += [dataclasses.replace(row, dataset=name, split=part, mode=mode) for row in _rows(measured)]
         made.append(_table(name, measured))
         notes.append(_chosen(name, measured[0]))
@@ -220,13 +220,10 @@ def measure(
     recipes: dict[str, list[closed.Recipe]] = {}
     for number, job in enumerate(jobs):
         fold[job.cases] = number
-        told = f"{protocol}, {_bar(number, len(jobs))}"
-        chosen = tuning.recipes(
-            job.inner(job.train), lambda text, told=told: say(f"{told}: tuning {text}"), regularisations
-        )
+        told = _under(f"{protocol}, {_bar(number, len(jobs))}", say)
+        chosen = tuning.recipes(job.inner(job.train), _under("tuning", told), regularisations)
         fades = {recipe.fade for recipe in chosen.values()}
-        told_ranking = lambda text, told=told: say(f"{told}: ranking by {text}")  # noqa: E731
-        parts = closed.Parts(job.train, cases.history[job.cases], fades, told_ranking)
+        parts = closed.Parts(job.train, cases.history[job.cases], fades, _under("ranking", told))
         for row, recipe in chosen.items():
             recipes.setdefault(row, []).append(recipe)
             scores = parts.scores(recipe)
@@ -234,6 +231,11 @@ def measure(
                 kept = values.setdefault(row, {}).setdefault(metric, np.full(len(cases.target), np.nan))
                 kept[job.cases] = found
     return Measured(protocol, values, fold, recipes)
+
+
+def _under(what: str, say: Say) -> Say:
+    """Says it of something."""
+    return lambda text: say(f"{what}: {text}")
 
 
 def _bar(done: int, total: int) -> str:

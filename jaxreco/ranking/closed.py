@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
@@ -152,5 +153,5 @@ def _table(log: Log) -> sparse.csr_matrix:
     return table[np.flatnonzero(np.diff(table.indptr))]
 
 
-def _dense(table: np.ndarray | sparse.csr_matrix) -> np.ndarray:
+def _dense(table: Any) -> np.ndarray:
     return table.toarray() if sparse.issparse(table) else np.asarray(table)
