@@ -191,6 +191,9 @@ def test_users_from_a_file(data: Path, tmp_path: Path) -> None:
     (data / "movielens-100k" / "test.jsonl").write_text(users.read_text())
     same = ranking.run(data=data, split="test", dataset="movielens-100k", redraws=10)
     assert same.rows == report.rows
+    rest = ranking.run(data=data, split="test", redraws=10)
+    assert rest.rows == report.rows
+    assert sum("holds no test part" in note for note in rest.notes) == 2
 
 
 @pytest.mark.usefixtures("small")
@@ -203,6 +206,7 @@ def test_refusals(data: Path, tmp_path: Path) -> None:
         (("no data set 'movielens'", "Did you mean movielens-100k"), ["--dataset", "movielens"]),
         (("no split 'tests'", "Did you mean test"), ["--split", "tests"]),
         (("movielens-100k holds no test part", "--test FILE"), ["--split", "test", "--dataset", "movielens-100k"]),
+        (("holds no test part of any set", "--test FILE"), ["--split", "test"]),
         (("There is no file", "no.jsonl"), ["--test", tmp_path / "no.jsonl", "--dataset", "movielens-100k"]),
     ):
         result = CliRunner().invoke(cli.app, ["bench", "ranking", "--data", str(data), *map(str, options)])
