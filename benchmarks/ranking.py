@@ -21,7 +21,7 @@ from jaxreco.errors import DataError
 from jaxreco.evaluation import interval
 from jaxreco.names import closest
 from jaxreco.ranking import closed, metrics, tuning
-from jaxreco.ranking.cases import Cases, but_last, but_users, draws, last_items, read, several
+from jaxreco.ranking.cases import Cases, answered, but_last, but_users, draws, last_items, read, several
 from jaxreco.report.standing import Estimate
 
 CV, RANDOM20, FULL = "cv10/random20", "random20", "full"
@@ -117,7 +117,7 @@ def run(
     asked = (
         f"{folds} folds by user, on Instruments the last given items of {HIDDEN:,} fixed users"
         if test is None and split == "validation"
-        else f"the users of {test.name if test else 'the test part'}, all that is given trains"
+        else f"the users of {test.name if test else 'the test part'}, all that is given trains but their own answers"
     )
     protocol = (
         "a user's last item after its last 10, against 19 drawn uniformly from what is not in the visible history (mean "
@@ -200,6 +200,8 @@ def _measure(given: Given, split: str, cases: Cases | None, redraws: int, folds:
         else:
             log, cases = but_users(log, given.test), last_items(log, given.test)
     if cases is not None:
+        known = answered(log, cases)
+        log = but_last(log, known) if given.over_time else but_users(log, known)
         yield found(RANDOM20, cases, [Job(log, np.arange(len(cases.target)), inner)])
     elif given.over_time:
         yield found(CV, last_items(log, hidden), [Job(but_last(log, hidden), np.arange(len(hidden)), inner)])

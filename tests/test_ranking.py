@@ -107,6 +107,13 @@ def test_last_items_and_what_came_before() -> None:
     assert set(cases.but_users(log, np.array([0])).user) == {1, 2}
 
 
+def test_who_ends_as_a_case_does_is_found() -> None:
+    log = log_of([[5, 1, 2, 3], [1, 2, 4], [2, 3], [3], [9, 2, 3, 0]], 10)
+    given = Cases(np.concatenate([history(1, 2), history(2)]), np.array([3, 3], np.int32))
+    assert cases.answered(log, given).tolist() == [0, 2]
+    assert cases.answered(log, Cases(history(8), np.array([3], np.int32))).tolist() == []
+
+
 def some_cases(n_items: int, users: int = 400, seed: int = 0) -> Cases:
     rng = np.random.default_rng(seed)
     taken = np.array([rng.permutation(n_items)[: cases.VISIBLE + 1] for _ in range(users)], np.int32)

@@ -50,7 +50,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def cases_of(walked: list[list[int]], add: int = 0) -> str:
-    lines = [{"history": [i + add for i in walk[-6:-1]], "next": walk[-1] + add} for walk in walked]
+    lines = [{"history": [i + add for i in walk[-11:-1]], "next": walk[-1] + add} for walk in walked]
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 
@@ -194,6 +194,16 @@ def test_users_from_a_file(data: Path, tmp_path: Path) -> None:
     rest = ranking.run(data=data, split="test", redraws=10)
     assert rest.rows == report.rows
     assert sum("holds no test part" in note for note in rest.notes) == 2
+
+
+@pytest.mark.usefixtures("small")
+def test_people_of_a_file_who_are_given_too_are_not_trained_on(data: Path) -> None:
+    """The validation users of Last.fm from their own file: what the protocol finds on them, nothing better."""
+    folder = data / "lastfm-sequences"
+    report = ranking.run(data=data, dataset="lastfm-sequences", redraws=10, folds=2)
+    again = ranking.run(data=data, dataset="lastfm-sequences", redraws=10, test=folder / "validation.jsonl")
+    expected, found = (values(r, protocol="random20", against=None) for r in (report, again))
+    assert {agent: row.value for agent, row in found.items()} == {agent: row.value for agent, row in expected.items()}
 
 
 @pytest.mark.usefixtures("small")

@@ -64,6 +64,14 @@ def but_last(log: Log, users: np.ndarray) -> Log:
     return log.rows(kept)
 
 
+def answered(log: Log, cases: Cases) -> np.ndarray:
+    """i64: users whose events end just as one of the cases does, answer and all: who trains on them knows it already."""
+    asked = {tuple(row[row >= 0].tolist()) for row in np.column_stack([cases.history, cases.target])}
+    lengths, bounds = {len(row) for row in asked}, log.bounds
+    tails = ((user, log.item[bounds[user] : bounds[user + 1]].tolist()) for user in range(log.n_users))
+    return np.array([user for user, tail in tails if any(tuple(tail[-n:]) in asked for n in lengths)], np.int64)
+
+
 def read(path: Path, item_ids: np.ndarray) -> Cases:
     """Cases of a JSON-lines file: `{"history": [ids, the latest last], "next": id}` a line, other keys unread.
 
