@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse as sparse
 
-BLOCK = 16_384  # points at once: a block of distances to 256 centres is 16 MB
+BLOCK = 2_048  # points at once: a block of distances to 256 centres is 2 MB, stays in the cache and is used again
 
 
 def nearest(points: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(i32[N] nearest centre, f32[N] squared distance to it). points f32[N, D], centres f32[K, D]."""
     code, distance = np.empty(len(points), np.int32), np.empty(len(points), np.float32)
+    turned, half = np.ascontiguousarray(centres.T), 0.5 * (centres**2).sum(axis=1)
+    block = np.empty((min(BLOCK, len(points)), len(centres)), np.float32)
     for start in range(0, len(points), BLOCK):
         part = slice(start, start + BLOCK)
-        away = distances(points[part], centres)
+        away = np.matmul(points[part], turned, out=block[: len(points[part])])
+        np.subtract(half, away, out=away)  # half the squared distance, less half of the point's own squared length
         code[part] = away.argmin(axis=1)
         distance[part] = np.take_along_axis(away, code[part, None], axis=1)[:, 0]
-    return code, distance
+    return code, np.maximum(2.0 * distance + (points**2).sum(axis=1), 0.0)
 
 
 def distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -32,11 +36,11 @@ def kmeans(points: np.ndarray, size: int, rng: np.random.Generator, rounds: int 
     """
     points = np.asarray(points, np.float32)
     centres = _spread(points, min(size, len(np.unique(points, axis=0))), rng)
+    ones, bounds = np.ones(len(points)), np.arange(len(points) + 1)
     for _ in range(rounds):
         code, distance = nearest(points, centres)
         count = np.bincount(code, minlength=len(centres))
-        total = np.zeros((len(centres), points.shape[1]), np.float64)
-        np.add.at(total, code, points)
+        total = sparse.csc_matrix((ones, code, bounds), shape=(len(centres), len(points))) @ points
         moved = (total / np.maximum(count, 1)[:, None]).astype(np.float32)
         empty = np.flatnonzero(count == 0)
         moved[empty] = points[np.argsort(-distance, kind="stable")[: len(empty)]]

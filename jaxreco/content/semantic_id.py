@@ -8,7 +8,6 @@ share a code are parted at the last level.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -86,11 +85,10 @@ def resolved(codes: np.ndarray, points: np.ndarray, books: np.ndarray) -> np.nda
     last = np.nan_to_num(books[-1], nan=0.0)
     order = np.argsort(group, kind="stable")
     bounds = np.searchsorted(group[order], np.arange(len(prefix) + 1))
-    for begin, end in itertools.pairwise(bounds):
-        items = order[begin:end]
-        if len(np.unique(codes[items, -1])) == len(items):
-            continue
-        rest = points[items] - _sum_of(prefix[group[items[0]]], books)
+    _, which, count = np.unique(codes, axis=0, return_inverse=True, return_counts=True)
+    for shared in np.unique(group[count[which.ravel()] > 1]):
+        items = order[bounds[shared] : bounds[shared + 1]]
+        rest = points[items] - _sum_of(prefix[shared], books)
         _, entry = linear_sum_assignment(distances(rest, last))
         codes[items, -1] = entry
     return codes
