@@ -17,7 +17,18 @@ import typer.core
 from rich.console import Console
 from rich.table import Table
 
-from jaxreco import cli_annotate, cli_bench, cli_data, cli_rollout, cli_say, cli_sessions, cli_train, registry, runtime
+from jaxreco import (
+    cli_annotate,
+    cli_bench,
+    cli_content,
+    cli_data,
+    cli_rollout,
+    cli_say,
+    cli_sessions,
+    cli_train,
+    registry,
+    runtime,
+)
 
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 
@@ -149,6 +160,7 @@ cli_train.add(app)
 cli_sessions.add(app)
 cli_annotate.add(app)
 cli_data.add(app)
+cli_content.add(app)
 
 
 def main() -> None:

@@ -7,6 +7,8 @@ import json
 import math
 import os
 import pathlib
+import shutil
+import tempfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -39,6 +41,39 @@ def written_whole(path: pathlib.Path) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_written_whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A folder to fill that appears under its name only once it is complete; what was there before makes way for it.
+
+    Raises JaxrecoError where there is no folder to make it in.
+    """
+    parent = path.absolute().parent
+    if not parent.is_dir():
+        raise JaxrecoError(f"There is no folder {parent} to make {path.name} in: make it first.")
+    temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=parent))
+    old = temporary.with_name(f"{temporary.name}.old")
+    try:
+        temporary.chmod(0o777 & ~_umask())  # mkdtemp makes it for its owner alone
+        yield temporary
+        if path.exists():
+            path.rename(old)
+        try:
+            temporary.rename(path)
+        except OSError:
+            if old.exists():
+                old.rename(path)
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)  # it can only be read by setting it
+    os.umask(mask)
+    return mask
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:

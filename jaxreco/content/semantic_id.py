@@ -21,7 +21,8 @@ class SemanticIds:
     """Codes of items, and what they stand for.
 
     `codes` i32[I, L], unique rows; `codebooks` f32[L, K, D] (rows of NaN where a level has fewer entries); `found` i32[I, L],
-    as quantised, before collisions were resolved; `error` f32[I], share of each item's squared length left over.
+    as quantised, before collisions were resolved; `error` f32[I], share of each item's squared length left over. An item
+    without a representation has a code of -1s and an error of NaN.
     """
 
     codes: np.ndarray
@@ -31,7 +32,18 @@ class SemanticIds:
 
     def report(self) -> dict[str, float]:
         """What is quoted of codes: see `report_on`, and the share of squared length that is left over."""
-        return report_on(self.found, self.codebooks.shape[1]) | {"left_over": float(self.error.mean())}
+        known = self.found[:, 0] >= 0
+        return report_on(self.found[known], self.codebooks.shape[1]) | {"left_over": float(self.error[known].mean())}
+
+    def among(self, there: np.ndarray) -> SemanticIds:
+        """The codes of the items that are there, bool[J] with I of them True, as codes of all J."""
+
+        def spread(values: np.ndarray, missing: float) -> np.ndarray:
+            wide = np.full((len(there), *values.shape[1:]), missing, values.dtype)
+            wide[there] = values
+            return wide
+
+        return SemanticIds(spread(self.codes, -1), self.codebooks, spread(self.found, -1), spread(self.error, np.nan))
 
 
 def report_on(codes: np.ndarray, size: int) -> dict[str, float]:
@@ -45,6 +57,13 @@ def report_on(codes: np.ndarray, size: int) -> dict[str, float]:
     return {"usage": usage, "collisions": float((count[which.ravel()] > 1).mean()), "largest": float(count.max())}
 
 
+def published(codes: np.ndarray) -> SemanticIds:
+    """Codes i32[I, L] as somebody else made them, with their collisions: no codebooks (D is 0), errors of NaN."""
+    codes = np.asarray(codes, np.int32)
+    books = np.zeros((codes.shape[1], int(codes.max()) + 1, 0), np.float32)
+    return SemanticIds(codes, books, codes, np.full(len(codes), np.nan, np.float32))
+
+
 def residual_kmeans(
     points: np.ndarray, levels: int = 4, size: int = 256, seed: int = 0, rounds: int = 25
 ) -> SemanticIds:
@@ -52,11 +71,7 @@ def residual_kmeans(
 
     Raises DataError for points that are not finite, or more than codes can tell apart.
     """
-    points = np.asarray(points, np.float32)
-    if not np.isfinite(points).all():
-        raise DataError("Some items have no representation (not a number): leave them out or fill them in.")
-    if len(points) > float(size) ** levels:
-        raise DataError(f"{len(points):,} items are more than {size}^{levels} codes: give more levels, or larger ones.")
+    points = quantisable(points, levels, size)
     rng, rest = np.random.default_rng(seed), points.copy()
     books, found = np.full((levels, size, points.shape[1]), np.nan, np.float32), []
     for level in range(levels):
@@ -65,9 +80,32 @@ def residual_kmeans(
         code, _ = nearest(rest, centres)
         found.append(code)
         rest = rest - centres[code]
-    length = np.maximum((points**2).sum(axis=1), 1e-12)
     codes = np.stack(found, axis=1)
-    return SemanticIds(resolved(codes, points, books), books, codes, (rest**2).sum(axis=1) / length)
+    return SemanticIds(resolved(codes, points, books), books, codes, share_left(points, rest))
+
+
+def share_left(points: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """f32[I]: the share of each point's squared length that is left over in `rest`, both f32[I, D]; 0 for a point of none."""
+    length = (points**2).sum(axis=1)
+    return np.where(length > 1e-12, (rest**2).sum(axis=1) / np.maximum(length, 1e-12), 0.0)
+
+
+def quantisable(points: np.ndarray, levels: int, size: int) -> np.ndarray:
+    """Points as f32[I, D]. Raises DataError where they are not finite, or more than codes can tell apart."""
+    points = np.asarray(points, np.float32)
+    if points.ndim != 2 or not points.size:
+        raise DataError(f"Items are an array of shape {points.shape}: semantic IDs need one vector an item.")
+    if levels < 1 or size < 1:
+        raise DataError(f"{levels} levels of {size} codes: give at least one of each.")
+    wrong = np.flatnonzero(~np.isfinite(points).all(axis=1))
+    if len(wrong):
+        raise DataError(
+            f"{len(wrong):,} of {len(points):,} items, such as number {wrong[0]}, have no representation (not a number): "
+            "leave them out or fill them in."
+        )
+    if len(points) > float(size) ** levels:
+        raise DataError(f"{len(points):,} items are more than {size}^{levels} codes: give more levels, or larger ones.")
+    return points
 
 
 def resolved(codes: np.ndarray, points: np.ndarray, books: np.ndarray) -> np.ndarray:

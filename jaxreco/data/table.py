@@ -199,16 +199,7 @@ def _with_unlisted(table: Any, seen: Any) -> Any:
 
 def _write(out: Path, rows: Any, table: Any, about: dict[str, Any]) -> None:
     """The folder, whole or not at all."""
-    import shutil
-    import tempfile
-
-    if not out.absolute().parent.is_dir():
-        raise DataError(f"There is no folder {out.absolute().parent} to make {out.name} in: make it first.")
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
-    try:
-        rows.write_parquet(temporary / "events.parquet")
-        table.write_parquet(temporary / "items.parquet")
-        files.write_json(temporary / "log.json", about)
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with files.folder_written_whole(out) as folder:
+        rows.write_parquet(folder / "events.parquet")
+        table.write_parquet(folder / "items.parquet")
+        files.write_json(folder / "log.json", about)
