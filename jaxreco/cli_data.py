@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 BARS = " ▁▂▃▄▅▆▇█"
 WIDTH = 48  # columns of the small picture
+LISTED = 5  # broken lines that are shown
 
 app = typer.Typer(no_args_is_help=True, help="Real logs: list, inspect, download, convert.")
 
@@ -114,6 +115,9 @@ def convert_command(
     ] = None,
     time_unit: Annotated[str, typer.Option(help="Of times that are numbers: s, ms or us.")] = "s",
     value_unit: Annotated[str, typer.Option(help="Of the column for value: stars, plays, ...")] = "",
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave broken lines out, count and list them; the default stops at one.")
+    ] = False,
 ) -> None:
     """Read a log of your own, once, into a folder that every command takes as --data."""
     from jaxreco.data import table
@@ -121,11 +125,17 @@ def convert_command(
     with Console(stderr=True).status(f"reading {escape(str(csv))}"):
         log = table.convert(
             csv, pairs("columns", columns), out, items=items, time_unit=time_unit, value_unit=value_unit,
-            item_columns=pairs("item-columns", item_columns) if item_columns else None,
+            item_columns=pairs("item-columns", item_columns) if item_columns else None, skip_bad=skip_bad,
         )  # fmt: skip
     Console().print(
         f"{len(log):,} events of {log.n_users:,} users and {log.n_items:,} items are in {escape(str(out))}."
     )
+    if left_out := table.skipped(out):
+        Console().print(
+            f"Left out: {len(left_out):,} broken line{'s' * (len(left_out) > 1)}, all listed in {escape(str(out / 'skipped.csv'))}:"
+        )
+        for line, why in left_out[:LISTED]:
+            Console().print(f"  line {line:,}: {escape(why)}", highlight=False)
 
 
 def pairs(option: str, text: str) -> dict[str, str]:

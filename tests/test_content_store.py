@@ -139,7 +139,7 @@ def test_encode_and_inspect(folder: Path, tmp_path: Path) -> None:
 def test_encode_by_an_rq_vae(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from jaxreco.content import rq_vae
 
-    short = lambda **sizes: config(**sizes, latent=4, hidden=(), blocks=2, warm=1, block=5, batch=16)  # noqa: E731
+    short = lambda **sizes: config(**sizes, latent=4, hidden=(), blocks=2, warm=0, block=5, batch=16)  # noqa: E731
     config = rq_vae.RqVaeConfig
     monkeypatch.setattr(rq_vae, "RqVaeConfig", short)
     out = tmp_path / "c"

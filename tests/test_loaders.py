@@ -333,12 +333,84 @@ def test_bad_tables(tmp_path: Path) -> None:
     refused("No column is named for item", {"user": "uid"})
     refused("'2.x' in the column for watch is no number", COLUMNS, EVENTS.replace("5.5", "2.x"))
     refused("'soon' is no time", COLUMNS, EVENTS.replace("1700000100", "soon"))
-    refused("row 1: there is no item", COLUMNS, EVENTS.replace("bo,30", "bo,"))
+    refused("line 2: there is no item", COLUMNS, EVENTS.replace("bo,30", "bo,"))
     refused("holds no events", COLUMNS, EVENTS.partition("\n")[0] + "\n")
     refused("give s, ms or us", COLUMNS, time_unit="minutes")
     out.mkdir()
     with pytest.raises(DataError, match="exists: name a new folder"):
         table.convert(path, COLUMNS, out)
+
+
+BROKEN = """uid,vid,ts,sec,liked,visit
+al,20,1700000000,,0,a
+bo,30,1700000100,5.5,1
+bo,30,1700000100,5.5,1,b,c
+
+,30,1700000100,5.5,1,b
+bo,,1700000100,5.5,1,b
+bo,30,soon,5.5,1,b
+bo,30,,5.5,1,b
+bo,30,1700000100,5.5,perhaps,b
+bo,30,1700000100,"5.5,1,b
+"b""o",30,1700000100,"5.5",true,"x,y"
+b\xff,30,1700000100,5.5,1,b
+cy,"30"x,1700000200,1,False,b
+"""
+
+
+def test_broken_lines_are_counted_and_listed(tmp_path: Path) -> None:
+    path = tmp_path / "e.csv"
+    path.write_bytes(BROKEN.replace("\n", "\r\n").encode("latin-1"))
+    with pytest.raises(DataError, match=r"e.csv, line 3: it has 5 fields, not 6: mend it, or .* --skip-bad"):
+        table.convert(path, COLUMNS, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    log = table.convert(path, COLUMNS, tmp_path / "out", skip_bad=True)
+    assert log.user_ids.tolist() == ["al", 'b"o']
+    assert log.watch.tolist() == [0.0, 5.5]
+    assert log.actions.tolist() == [EXAMINED, EXAMINED | LIKE]
+    assert log.items.ids.tolist() == [20, 30]
+    assert table.skipped(tmp_path / "out") == [
+        (3, "it has 5 fields, not 6"),
+        (4, "it has 7 fields, not 6"),
+        (6, "there is no user (uid)"),
+        (7, "there is no item (vid)"),
+        (8, "'soon' is no time"),
+        (9, "'' is no time"),
+        (10, "'perhaps' in the column for like is no number"),
+        (11, "its quotes are not closed (an event is one line)"),
+        (13, "it is not UTF-8"),
+        (14, "its quotes are not closed (an event is one line)"),
+    ]
+    assert table.skipped(tmp_path) == []
+    path.write_text("uid,vid\n,1\n")
+    with pytest.raises(DataError, match="holds no events that are sound"):
+        table.convert(path, {"user": "uid", "item": "vid"}, tmp_path / "none", skip_bad=True)
+
+
+def test_broken_rows_of_a_parquet_file(tmp_path: Path) -> None:
+    import polars as pl
+
+    path, columns = tmp_path / "e.parquet", {"user": "u", "item": "i", "time": "t", "like": "l"}
+    frame = {"u": [1, None, 3], "i": [7, 7, 9], "t": [1.7e9, 1.7e9, float("nan")], "l": [True, False, None]}
+    pl.DataFrame(frame).write_parquet(path)
+    with pytest.raises(DataError, match=r"e.parquet, row 2: there is no user \(u\)"):
+        table.convert(path, columns, tmp_path / "out")
+    log = table.convert(path, columns, tmp_path / "out", skip_bad=True)
+    assert log.actions.tolist() == [EXAMINED | LIKE]
+    assert [line for line, _ in table.skipped(tmp_path / "out")] == [2, 3]
+
+
+def test_ids_that_overflow_are_words(tmp_path: Path) -> None:
+    write(tmp_path, e__csv="u,i\n99999999999999999999,1\n2,1\n")
+    log = table.convert(tmp_path / "e.csv", {"user": "u", "item": "i"}, tmp_path / "out")
+    assert log.user_ids.tolist() == ["2", "99999999999999999999"]
+    assert log.items.ids.tolist() == [1]
+
+
+def test_times_in_another_unit(tmp_path: Path) -> None:
+    write(tmp_path, e__csv="u,i,t\na,1,1700000000000\n")
+    with pytest.raises(DataError, match="another unit, pass --time-unit ms"):
+        table.convert(tmp_path / "e.csv", {"user": "u", "item": "i", "time": "t"}, tmp_path / "out")
 
 
 def test_files_that_are_no_tables(tmp_path: Path) -> None:
@@ -391,6 +463,11 @@ def test_data_convert(tmp_path: Path) -> None:
     ran = CliRunner().invoke(cli.app, args)
     assert ran.exit_code == 0, ran.output
     assert "3 events of 2 users and 2 items" in ran.output.replace("\n", " ")
+    (tmp_path / "mylog.csv").write_text(EVENTS + "bo\n")
+    skipped = CliRunner().invoke(cli.app, [*args[:-1], str(tmp_path / "out2"), "--skip-bad"])
+    assert skipped.exit_code == 0, skipped.output
+    assert "Left out: 1 broken line, all listed in" in skipped.output
+    assert "line 5: it has 1 fields, not 6" in skipped.output
     for wrong, said in (("user", "write OURS=THEIRS"), ("user=uid,user=vid", "names user twice")):
         refused = CliRunner().invoke(cli.app, [*args[:5], wrong, *args[6:]])
         assert refused.exit_code == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,9 @@ from jaxreco.errors import DataError, JaxrecoError
 
 BOOKS = jnp.array([[[0.0, 0.0], [4.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]])  # two levels of two entries
 LATENT = jnp.array([3.0, 1.2])  # nearest (4, 0), which leaves (-1, 1.2); nearest of that (0, 1)
-SMALL = RqVaeConfig(levels=3, size=8, latent=4, hidden=(16,), blocks=10, warm=2, block=20, batch=64, learning_rate=1e-2)
+SMALL = RqVaeConfig(
+    levels=3, size=16, latent=4, hidden=(16,), blocks=10, warm=2, block=20, batch=64, learning_rate=1e-2
+)
 
 
 def groups(n: int = 240, seed: int = 0) -> np.ndarray:
@@ -71,10 +75,8 @@ def test_unused_entries_are_put_among_the_residuals(key: jax.Array) -> None:
 
 def test_it_learns_to_rebuild() -> None:
     points = groups()
-    untrained, trained = (
-        rq_vae.semantic_ids(points, config)
-        for config in (RqVaeConfig(levels=3, size=8, latent=4, hidden=(16,), blocks=0, warm=0), SMALL)
-    )
+    untrained = rq_vae.semantic_ids(points, dataclasses.replace(SMALL, blocks=0, warm=0))
+    trained = rq_vae.semantic_ids(points, SMALL)
     assert trained.error.mean() < 0.2 * untrained.error.mean()
     report = trained.report()
     assert report["usage"] >= 0.75
@@ -85,7 +87,7 @@ def test_it_learns_to_rebuild() -> None:
 
 def test_the_same_key_gives_the_same_codes() -> None:
     points, told = groups(), []
-    short = RqVaeConfig(levels=2, size=16, latent=4, hidden=(8,), blocks=3, warm=1, block=5, batch=32)
+    short = dataclasses.replace(SMALL, blocks=3, warm=0)
     one, two, other = (rq_vae.semantic_ids(points, short, seed, lambda *at: told.append(at)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one.codes, two.codes)
     np.testing.assert_array_equal(one.codebooks, two.codebooks)
@@ -94,8 +96,7 @@ def test_the_same_key_gives_the_same_codes() -> None:
 
 
 def test_fewer_items_than_entries() -> None:
-    short = RqVaeConfig(levels=2, size=16, latent=2, hidden=(), blocks=3, warm=1, block=5, batch=8)
-    found = rq_vae.semantic_ids(groups(5), short)
+    found = rq_vae.semantic_ids(groups(5), dataclasses.replace(SMALL, blocks=3, warm=0))
     assert np.isfinite(found.codebooks).all()
     assert len(np.unique(found.codes, axis=0)) == 5
 

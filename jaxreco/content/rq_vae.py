@@ -39,13 +39,13 @@ class RqVaeConfig:
 
     levels: int = 4
     size: int = 256
-    latent: int = 32
-    hidden: tuple[int, ...] = (256, 128)
+    latent: int = 64
+    hidden: tuple[int, ...] = (128,)
     blocks: int = 40
     warm: int = 4
     block: int = 50
     batch: int = 1024
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     commitment: float = 0.25
 
     def __post_init__(self) -> None:
@@ -140,13 +140,17 @@ def train(
     """
     start, draw = jax.random.split(key)
     model = RqVae(items.shape[1], config, rngs=nnx.Rngs(start))
-    optimiser = nnx.Optimizer(model, _adam(config), wrt=nnx.Param)
+    graph, params = nnx.split(model)
+    memory = _adam(config).init(params)
     data, losses = jnp.asarray(items, jnp.float32), []
     for done in range(config.blocks):
         if done == config.warm:
             _start_codebooks(model, data, config)
         batches, put = jax.random.split(jax.random.fold_in(draw, done))
-        losses.append(float(_block(config, done >= config.warm, model, optimiser, data, batches)))
+        quantised = done >= config.warm
+        params, memory, loss = _block(config, graph, quantised, nnx.state(model), memory, data, batches)
+        nnx.update(model, params)
+        losses.append(float(loss))
         if config.warm <= done < config.blocks * 3 // 4:
             model.books[...] = revived(put, model.books[...], _latents(model, data))
         if told is not None:
@@ -183,24 +187,25 @@ def _adam(config: RqVaeConfig) -> optax.GradientTransformation:
     )
 
 
-@functools.partial(nnx.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _block(
-    config: RqVaeConfig, quantised: bool, model: RqVae, optimiser: nnx.Optimizer[Any], data: Array, key: Array
-) -> Array:
-    """`config.block` steps in place; the mean loss."""
+    config: RqVaeConfig, graph: Any, quantised: bool, params: Any, memory: Any, data: Array, key: Array
+) -> tuple[Any, Any, Array]:
+    """`config.block` steps from parameters and the optimiser's memory: both afterwards, and the mean loss."""
 
-    def loss(model: RqVae, batch: Array) -> Array:
+    def loss(params: Any, batch: Array) -> Array:
+        model = nnx.merge(graph, params)
         return jax.vmap(lambda item: model.loss(item, config.commitment, quantised))(batch).mean()
 
-    @nnx.scan(in_axes=(nnx.Carry, 0), out_axes=(nnx.Carry, 0))
-    def step(both: tuple[RqVae, nnx.Optimizer[Any]], key: Array) -> tuple[tuple[RqVae, nnx.Optimizer[Any]], Array]:
-        model, optimiser = both
+    def step(carry: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], Array]:
+        params, memory = carry
         batch = data[jax.random.randint(key, (config.batch,), 0, len(data))]
-        value, gradient = nnx.value_and_grad(loss)(model, batch)
-        optimiser.update(model, gradient)
-        return both, value
+        value, gradient = jax.value_and_grad(loss)(params, batch)
+        change, memory = _adam(config).update(gradient, memory)
+        return (optax.apply_updates(params, change), memory), value
 
-    return step((model, optimiser), jax.random.split(key, config.block))[1].mean()
+    (params, memory), losses = jax.lax.scan(step, (params, memory), jax.random.split(key, config.block))
+    return params, memory, losses.mean()
 
 
 @nnx.jit
