@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -106,4 +105,4 @@ def text_encoder(recipe: Recipe) -> text.Encoder | None:
         return None
     from jaxreco.content import sentence
 
-    return sentence.encoder(Path(recipe.text_model))
+    return sentence.encoder(recipe.text_model)
