@@ -109,12 +109,11 @@ def of_codes(content: Content) -> dict[str, str]:
 
     ids = content.semantic
     assert ids is not None
-    method = (content.about.get("semantic_ids") or {}).get("method")
+    method = str((content.about.get("semantic_ids") or {}).get("method"))
     levels, size = ids.codebooks.shape[:2]
-    kept = ids.codes[ids.codes[:, 0] >= 0]
-    raw, left = ids.report(), report_on(kept, size)
+    raw, left = ids.report(), report_on(ids.codes, size)
     found = {
-        "semantic IDs": f"{levels} levels of {size}, {METHODS.get(method, 'unknown')}; {len(kept):,} items have one",
+        "semantic IDs": f"{levels} levels of {size}, {METHODS.get(method, 'unknown')}, of {ids.known.sum():,} items with a part",
         "usage": f"{100 * raw['usage']:.1f} % of the entries of the level that uses fewest",
         "collisions": f"{100 * raw['collisions']:.2f} % of items share their code, at most {raw['largest']:.0f} one"
         + ("" if method == "published" else f"; once resolved {100 * left['collisions']:.2f} %"),

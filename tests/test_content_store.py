@@ -64,7 +64,7 @@ def test_a_round_trip(tmp_path: Path) -> None:
     for name, part in content.parts.items():
         np.testing.assert_array_equal(found.parts[name].vectors, part.vectors)
         np.testing.assert_array_equal(found.parts[name].there, part.there)
-    for name in ("codes", "codebooks", "found", "error"):
+    for name in ("codes", "codebooks", "found", "error", "known"):
         np.testing.assert_array_equal(getattr(found.semantic, name), getattr(content.semantic, name))
     assert found.about["recipe"]["codes"] == 8
     assert found.about["data"] == {
@@ -77,16 +77,18 @@ def test_a_round_trip(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c"]  # nothing half-written
 
 
-def test_items_without_a_representation_have_no_code() -> None:
+def test_items_without_a_representation_have_a_code_that_no_figure_counts() -> None:
     content = make.make(a_log(), Recipe(text=True, width=8, semantic_ids="kmeans", levels=3, codes=8))
-    assert content.parts["text"].there.tolist() == [True] * 29 + [False]
-    assert content.semantic.codes[29].tolist() == [-1, -1, -1]
-    assert len(np.unique(content.semantic.codes[:29], axis=0)) == 29
-    assert (content.semantic.codes[:29] >= 0).all()
-    report = content.semantic.report()
-    assert report == semantic_id.report_on(content.semantic.found[:29], 8) | {
-        "left_over": pytest.approx(content.semantic.error[:29].mean())
+    ids = content.semantic
+    assert content.parts["text"].there.tolist() == ids.known.tolist() == [True] * 29 + [False]
+    assert len(np.unique(ids.codes, axis=0)) == 30
+    assert ids.report() == semantic_id.report_on(ids.found[:29], 8) | {
+        "left_over": pytest.approx(ids.error[:29].mean())
     }
+    some = semantic_id.residual_kmeans(content.parts["text"].vectors[:29], levels=3, size=8)
+    np.testing.assert_array_equal(some.found, ids.found[:29])  # the codebooks are of the others alone
+    with pytest.raises(DataError, match="No item has a representation"):
+        semantic_id.residual_kmeans(np.zeros((3, 2)), known=np.zeros(3, bool))
 
 
 def test_the_fingerprint_tells_logs_apart() -> None:
@@ -139,15 +141,15 @@ def test_encode_and_inspect(folder: Path, tmp_path: Path) -> None:
 def test_encode_by_an_rq_vae(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from jaxreco.content import rq_vae
 
-    short = lambda **sizes: config(**sizes, latent=4, hidden=(), blocks=2, warm=0, block=5, batch=16)  # noqa: E731
     config = rq_vae.RqVaeConfig
+    short = lambda **sizes: config(**sizes, latent=4, hidden=(), blocks=2, warm=0, block=5, batch=16)  # noqa: E731
     monkeypatch.setattr(rq_vae, "RqVaeConfig", short)
     out = tmp_path / "c"
     made = run("encode", "--data", folder, "--text", "--semantic-ids", "rq", "--levels", 3, "--codes", 8, "--out", out)
     assert made.exit_code == 0, made.output
     assert "an RQ-VAE" in made.output
     codes = store.load(out).semantic.codes
-    assert len(np.unique(codes, axis=0)) == 30  # 29 and the one of -1s
+    assert len(np.unique(codes, axis=0)) == 30
 
 
 def test_what_the_command_refuses(folder: Path, tmp_path: Path) -> None:
@@ -158,7 +160,7 @@ def test_what_the_command_refuses(folder: Path, tmp_path: Path) -> None:
     refused(run(*encode, "--text", "--semantic-ids", "rqq"), "give rq, kmeans, published")
     refused(run(*encode, "--factors", "--width", 64), "give a width below 30")
     refused(
-        run(*encode, "--text", "--semantic-ids", "kmeans", "--levels", 1, "--codes", 8), "29 items are more than 8^1"
+        run(*encode, "--text", "--semantic-ids", "kmeans", "--levels", 1, "--codes", 8), "30 items are more than 8^1"
     )
     refused(run(*encode, "--semantic-ids", "published"), "no published semantic IDs")
     refused(run(*encode, "--factors", "--text-model", "x"), "add --text")
@@ -240,12 +242,17 @@ def test_parts_that_do_not_fit() -> None:
         Content(np.arange(2), {})
 
 
+def fill_in_part(folder: Path) -> None:
+    (folder / "a").write_text("new")
+    raise KeyError
+
+
 def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
     old = tmp_path / "x"
     old.mkdir()
     (old / "a").write_text("old")
     with pytest.raises(KeyError), files.folder_written_whole(old) as new:
-        {}[(new / "a").write_text("new")]  # it is interrupted halfway
+        fill_in_part(new)
     assert (old / "a").read_text() == "old"
     with files.folder_written_whole(old) as new:
         (new / "b").write_text("new")

@@ -85,18 +85,17 @@ def make(log: Log, recipe: Recipe, told: Callable[[int, int], None] | None = Non
 def semantic_ids(
     log: Log, parts: dict[str, Encoded], recipe: Recipe, told: Callable[[int, int], None] | None
 ) -> SemanticIds:
-    """Codes of the items that have a representation, by the recipe's method; of -1s for the others."""
+    """Codes of all items, by the recipe's method; codebooks come from those with a representation."""
     if recipe.semantic_ids == "published":
         assert log.items.codes is not None
         return semantic_id.published(log.items.codes)
-    fused = fusion.fuse(list(parts.values()))
-    points = fused.vectors[fused.there]
+    points, known = fusion.fuse(list(parts.values()))
     if recipe.semantic_ids == "kmeans":
-        return semantic_id.residual_kmeans(points, recipe.levels, recipe.codes, recipe.seed).among(fused.there)
+        return semantic_id.residual_kmeans(points, recipe.levels, recipe.codes, recipe.seed, known=known)
     from jaxreco.content import rq_vae
 
     config = rq_vae.RqVaeConfig(levels=recipe.levels, size=recipe.codes)
-    return rq_vae.semantic_ids(points, config, recipe.seed, told).among(fused.there)
+    return rq_vae.semantic_ids(points, config, recipe.seed, told, known)
 
 
 def text_encoder(recipe: Recipe) -> text.Encoder | None:

@@ -161,23 +161,24 @@ def train(
 
 
 def semantic_ids(
-    points: np.ndarray, config: RqVaeConfig, seed: int = 0, told: Callable[[int, int], None] | None = None
-) -> SemanticIds:
-    """Codes of points f32[I, D] by an RQ-VAE trained on them; its codebooks are of its latent.
+    points: np.ndarray, config: RqVaeConfig, seed: int = 0, told: Callable[[int, int], None] | None = None,
+    known: np.ndarray | None = None,
+) -> SemanticIds:  # fmt: skip
+    """Codes of points f32[I, D] by an RQ-VAE trained on those that are `known`, bool[I]; its codebooks are of its latent.
 
     `error` is of the point that the decoder makes of the code, so that it compares with that of `residual_kmeans`.
 
     Raises DataError for points that are not finite, or more than codes can tell apart.
     """
-    points = quantisable(points, config.levels, config.size)
-    centre = points.mean(axis=0)
-    scale = max(float(np.sqrt(((points - centre) ** 2).sum(axis=1).mean())), 1e-12)
+    points, known = quantisable(points, config.levels, config.size, known)
+    centre = points[known].mean(axis=0)
+    scale = max(float(np.sqrt(((points[known] - centre) ** 2).sum(axis=1).mean())), 1e-12)
     items = (points - centre) / scale
-    model, _ = train(jax.random.key(seed), items, config, told)
+    model, _ = train(jax.random.key(seed), items[known], config, told)
     latents, codes, rebuilt = (np.asarray(found) for found in _described(model, jnp.asarray(items)))
     books = np.asarray(model.books[...])
     error = share_left(points, points - centre - scale * rebuilt)
-    return SemanticIds(resolved(codes, latents, books), books, codes, error)
+    return SemanticIds(resolved(codes, latents, books), books, codes, error, known)
 
 
 def _adam(config: RqVaeConfig) -> optax.GradientTransformation:

@@ -21,29 +21,20 @@ class SemanticIds:
     """Codes of items, and what they stand for.
 
     `codes` i32[I, L], unique rows; `codebooks` f32[L, K, D] (rows of NaN where a level has fewer entries); `found` i32[I, L],
-    as quantised, before collisions were resolved; `error` f32[I], share of each item's squared length left over. An item
-    without a representation has a code of -1s and an error of NaN.
+    as quantised, before collisions were resolved; `error` f32[I], share of each item's squared length left over. `known`
+    bool[I] is False for an item without a representation: its code only tells it apart, and no figure counts it.
     """
 
     codes: np.ndarray
     codebooks: np.ndarray
     found: np.ndarray
     error: np.ndarray
+    known: np.ndarray
 
     def report(self) -> dict[str, float]:
         """What is quoted of codes: see `report_on`, and the share of squared length that is left over."""
-        known = self.found[:, 0] >= 0
-        return report_on(self.found[known], self.codebooks.shape[1]) | {"left_over": float(self.error[known].mean())}
-
-    def among(self, there: np.ndarray) -> SemanticIds:
-        """The codes of the items that are there, bool[J] with I of them True, as codes of all J."""
-
-        def spread(values: np.ndarray, missing: float) -> np.ndarray:
-            wide = np.full((len(there), *values.shape[1:]), missing, values.dtype)
-            wide[there] = values
-            return wide
-
-        return SemanticIds(spread(self.codes, -1), self.codebooks, spread(self.found, -1), spread(self.error, np.nan))
+        figures = report_on(self.found[self.known], self.codebooks.shape[1])
+        return figures | {"left_over": float(self.error[self.known].mean())}
 
 
 def report_on(codes: np.ndarray, size: int) -> dict[str, float]:
@@ -61,27 +52,34 @@ def published(codes: np.ndarray) -> SemanticIds:
     """Codes i32[I, L] as somebody else made them, with their collisions: no codebooks (D is 0), errors of NaN."""
     codes = np.asarray(codes, np.int32)
     books = np.zeros((codes.shape[1], int(codes.max()) + 1, 0), np.float32)
-    return SemanticIds(codes, books, codes, np.full(len(codes), np.nan, np.float32))
+    return SemanticIds(codes, books, codes, np.full(len(codes), np.nan, np.float32), np.ones(len(codes), bool))
 
 
 def residual_kmeans(
-    points: np.ndarray, levels: int = 4, size: int = 256, seed: int = 0, rounds: int = 25
+    points: np.ndarray,
+    levels: int = 4,
+    size: int = 256,
+    seed: int = 0,
+    rounds: int = 25,
+    known: np.ndarray | None = None,
 ) -> SemanticIds:
     """Codes by k-means of residuals. points f32[I, D].
 
+    Args: known, bool[I], items with a representation; the codebooks are made of these. All of them without it.
+
     Raises DataError for points that are not finite, or more than codes can tell apart.
     """
-    points = quantisable(points, levels, size)
+    points, known = quantisable(points, levels, size, known)
     rng, rest = np.random.default_rng(seed), points.copy()
     books, found = np.full((levels, size, points.shape[1]), np.nan, np.float32), []
     for level in range(levels):
-        centres = kmeans(rest, size, rng, rounds)
+        centres = kmeans(rest[known], size, rng, rounds)
         books[level, : len(centres)] = centres
         code, _ = nearest(rest, centres)
         found.append(code)
         rest = rest - centres[code]
     codes = np.stack(found, axis=1)
-    return SemanticIds(resolved(codes, points, books), books, codes, share_left(points, rest))
+    return SemanticIds(resolved(codes, points, books), books, codes, share_left(points, rest), known)
 
 
 def share_left(points: np.ndarray, rest: np.ndarray) -> np.ndarray:
@@ -90,11 +88,16 @@ def share_left(points: np.ndarray, rest: np.ndarray) -> np.ndarray:
     return np.where(length > 1e-12, (rest**2).sum(axis=1) / np.maximum(length, 1e-12), 0.0)
 
 
-def quantisable(points: np.ndarray, levels: int, size: int) -> np.ndarray:
-    """Points as f32[I, D]. Raises DataError where they are not finite, or more than codes can tell apart."""
+def quantisable(
+    points: np.ndarray, levels: int, size: int, known: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(points f32[I, D], which are known bool[I]). Raises DataError where they cannot be told apart by codes."""
     points = np.asarray(points, np.float32)
     if points.ndim != 2 or not points.size:
         raise DataError(f"Items are an array of shape {points.shape}: semantic IDs need one vector an item.")
+    known = np.ones(len(points), bool) if known is None else np.asarray(known, bool)
+    if not known.any():
+        raise DataError("No item has a representation: semantic IDs cannot be made of none.")
     if levels < 1 or size < 1:
         raise DataError(f"{levels} levels of {size} codes: give at least one of each.")
     wrong = np.flatnonzero(~np.isfinite(points).all(axis=1))
@@ -105,7 +108,7 @@ def quantisable(points: np.ndarray, levels: int, size: int) -> np.ndarray:
         )
     if len(points) > float(size) ** levels:
         raise DataError(f"{len(points):,} items are more than {size}^{levels} codes: give more levels, or larger ones.")
-    return points
+    return points, known
 
 
 def resolved(codes: np.ndarray, points: np.ndarray, books: np.ndarray) -> np.ndarray:

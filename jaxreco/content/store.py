@@ -77,9 +77,10 @@ class Content:
                 f"{self.about.get('data', {}).get('name', 'other data')}: encode the content of these data."
             )
         parts = {name: Encoded(part.vectors[rows], part.there[rows]) for name, part in self.parts.items()}
-        codes = self.semantic and dataclasses.replace(
-            self.semantic, codes=self.semantic.codes[rows], found=self.semantic.found[rows], error=self.semantic.error[rows]
-        )  # fmt: skip
+        codes = self.semantic
+        if codes is not None:
+            fields = {name: getattr(codes, name)[rows] for name in ("codes", "found", "error", "known")}
+            codes = dataclasses.replace(codes, **fields)
         return dataclasses.replace(self, ids=self.ids[rows], parts=parts, semantic=codes)
 
     def save(self, folder: Path, force: bool = False) -> None:
