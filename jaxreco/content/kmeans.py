@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sparse
 
-BLOCK = 2_048  # points at once: a block of distances to 256 centres is 2 MB, stays in the cache and is used again
+BLOCK = 16_384  # points at once: a block of distances to 256 centres is 16 MB, one buffer that is used again
 
 
 def nearest(points: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
