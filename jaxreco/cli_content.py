@@ -51,7 +51,7 @@ def encode_command(
     recipe = make.Recipe(
         text, text_model, factors, None if image is None else str(image), width, semantic_ids, levels, codes, seed
     )
-    store.refuse_existing(out, force)
+    store.refuse_existing(out, force)  # before the work
     with Console(stderr=True).status(f"reading {escape(str(data))}"):
         log = sets.load(data)
     with _bar() as bar:

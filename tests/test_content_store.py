@@ -57,8 +57,8 @@ def refused(result: Any, *words: str) -> None:
 
 def test_a_round_trip(tmp_path: Path) -> None:
     content = make.make(a_log(), Recipe(text=True, factors=True, width=8, semantic_ids="kmeans", levels=3, codes=8))
-    content.save(tmp_path / "c")
-    found = store.load(tmp_path / "c")
+    content.save(str(tmp_path / "deep" / "c"))
+    found = store.load(tmp_path / "deep" / "c")
     np.testing.assert_array_equal(found.ids, content.ids)
     assert list(found.parts) == ["text", "factors"]
     for name, part in content.parts.items():
@@ -74,7 +74,7 @@ def test_a_round_trip(tmp_path: Path) -> None:
         "fingerprint": store.fingerprint(a_log()),
     }
     assert found.about["semantic_ids"]["usage"] == content.semantic.report()["usage"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["c"]  # nothing half-written
+    assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == ["c"]  # nothing half-written
 
 
 def test_items_without_a_representation_have_a_code_that_no_figure_counts() -> None:
@@ -164,7 +164,6 @@ def test_what_the_command_refuses(folder: Path, tmp_path: Path) -> None:
     )
     refused(run(*encode, "--semantic-ids", "published"), "no published semantic IDs")
     refused(run(*encode, "--factors", "--text-model", "x"), "add --text")
-    refused(run("encode", "--data", folder, "--text", "--out", tmp_path / "no" / "out"), "make it first")
     refused(run("encode", "--data", folder, "--text", "--force", "--out", folder), "no folder of content")
     refused(run("inspect", folder), "holds no content")
     assert not out.exists()

@@ -83,12 +83,14 @@ class Content:
             codes = dataclasses.replace(codes, **fields)
         return dataclasses.replace(self, ids=self.ids[rows], parts=parts, semantic=codes)
 
-    def save(self, folder: Path, force: bool = False) -> None:
-        """Write the folder, whole or not at all; `force` replaces one of the same kind.
+    def save(self, folder: str | Path, force: bool = False) -> None:
+        """Write the folder, whole or not at all, and those above it; `force` replaces one of the same kind.
 
         Raises DataError for a folder that exists.
         """
+        folder = Path(folder).expanduser()
         refuse_existing(folder, force)
+        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
         with files.folder_written_whole(folder) as new:
             vectors = {f"{name}_vectors": part.vectors for name, part in self.parts.items()}
             there = {f"{name}_there": part.there for name, part in self.parts.items()}
@@ -124,13 +126,11 @@ def load(folder: str | Path) -> Content:
 
 
 def refuse_existing(folder: Path, force: bool) -> None:
-    """Raises DataError for a folder that exists, unless it is of content and to be replaced, or cannot be made."""
+    """Raises DataError for a folder that exists, unless it is of content and to be replaced."""
     if folder.exists() and not force:
         raise DataError(f"{folder} exists: name a new folder, or pass --force to replace it.")
     if folder.exists() and not (folder / ABOUT).is_file():
         raise DataError(f"{folder} is no folder of content, so --force does not replace it: name a new folder.")
-    if not folder.absolute().parent.is_dir():
-        raise DataError(f"There is no folder {folder.absolute().parent} to make {folder.name} in: make it first.")
 
 
 def fingerprint(log: Log) -> str:
