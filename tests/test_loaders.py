@@ -329,6 +329,7 @@ def test_bad_tables(tmp_path: Path) -> None:
         assert not out.exists()
 
     refused(r"has no column 'vidd'. Did you mean vid", COLUMNS | {"item": "vidd"})
+    refused("has one column, 'uid;vid;.*': separate its columns by commas", COLUMNS, EVENTS.replace(",", ";"))
     refused("There is no column 'usr' of ours. Did you mean user", {"usr": "uid", "item": "vid"})
     refused("No column is named for item", {"user": "uid"})
     refused("'2.x' in the column for watch is no number", COLUMNS, EVENTS.replace("5.5", "2.x"))

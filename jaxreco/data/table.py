@@ -155,6 +155,8 @@ def _columns_of(path: Path) -> list[str]:
 
 def _refuse_missing(path: Path, columns: Mapping[str, str], there: list[str]) -> None:
     for theirs in columns.values():
+        if theirs not in there and len(there) == 1 and any(mark in there[0] for mark in ";\t|"):
+            raise DataError(f"{path} has one column, {there[0]!r}: separate its columns by commas.")
         if theirs not in there:
             raise DataError(f"{path} has no column {theirs!r}.{closest(theirs, there)}")
 
