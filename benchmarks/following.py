@@ -69,9 +69,10 @@ class Witness:
     def act(self, key: Array, agent_params: Any, memory: Any, obs: Any, catalog: Any, truth: Any) -> Any:
         """The agent's slate and memory, and what was asked. The key is consumed."""
         state, params = truth
-        more = {"truth": truth} if getattr(self.agent, "privileged", False) else {}
+        privileged = getattr(self.agent, "privileged", False)
+        more, seen = ({"truth": truth}, catalog) if privileged else ({}, self.env.catalog(state, params))
         keys = jax.random.split(key, 1 + TRIALS)
-        act = lambda k: self.agent.act(k, agent_params, memory, obs, catalog, **more)  # noqa: E731
+        act = lambda k: self.agent.act(k, agent_params, memory, obs, seen, **more)  # noqa: E731
         slate, after, _ = act(keys[0])
         moment = self.env.user_model.situation(state.user, params.user, catalog)
         said = state.instruction
@@ -112,7 +113,13 @@ def answers(
     def judge(key: Array, asked: Witnessed, slates: Array) -> tuple[Array, Array, Array]:
         user = params.user
         moment = Situation(
-            params.catalog, user.near, user.tag_category, asked.share, asked.seconds, asked.age, asked.peers
+            params.truth(params.catalog),
+            user.near,
+            user.tag_category,
+            asked.share,
+            asked.seconds,
+            asked.age,
+            asked.peers,
         )
         flag = lambda slate: follows(asked, slate, moment)  # noqa: E731
         drawn = jax.vmap(env.random_slate)(jax.random.split(key, DRAWS * SLATES))

@@ -190,6 +190,13 @@ class EnvParams(Struct):
     discount_hours: Any = param(
         default=168.0, low=0.0, doc="time constant tau of the discount exp(-hours / tau)", unit="hours"
     )
+    true_embedding: Array | None = None  # f32[I, D], what users judge by, where agents see another (`content.shown`)
+
+    def truth(self, catalog: Catalog) -> Catalog:
+        """A catalog that agents see, as users judge it: the same, unless agents are shown another embedding."""
+        if self.true_embedding is None:
+            return catalog
+        return dataclasses.replace(catalog, embedding=self.true_embedding)
 
     @property
     def population(self) -> Any:

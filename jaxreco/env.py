@@ -121,6 +121,7 @@ class RecoEnv:
         key_review, key_revisit, key_opening = jax.random.split(key, 3)
         catalog = self.catalog(state, params)
         slate, invalid = self.decode(action, catalog)
+        catalog = params.truth(catalog)
         context = Context()
         user, feedback, instruction, trace = self.user_model.review(
             key_review, state.user, slate, params.user, catalog, context
@@ -184,7 +185,7 @@ class RecoEnv:
         )
 
     def catalog(self, state: EnvState, params: EnvParams) -> Catalog:
-        """The items as they are at this state's clock."""
+        """The items as agents see them at this state's clock; `params.truth` of it is what users judge by."""
         del state
         return params.catalog
 
@@ -226,6 +227,9 @@ class RecoEnv:
             found.append("population.weights must be at least 0 and not all 0.")
         if params.catalog.n_items != self.n_items:
             found.append(f"catalog has {params.catalog.n_items} items, but {self.name} was made for {self.n_items}.")
+        true = params.true_embedding
+        if true is not None and true.shape[0] != self.n_items:
+            found.append(f"true_embedding has {true.shape[0]} items, but {self.name} was made for {self.n_items}.")
         if found:
             raise ValueError("\n".join(found))
 
@@ -248,13 +252,13 @@ class RecoEnv:
         """Where `opens` bool[], with what the user says as a session begins; models without `opening` say nothing."""
         user, said = state.user, Instruction.silent()
         if hasattr(self.user_model, "opening"):
-            catalog = self.catalog(state, params)
+            catalog = params.truth(self.catalog(state, params))
             user, said = self.user_model.opening(key, user, opens, params.user, catalog, Context())
         return state.replace(user=merge(opens, user, state.user), instruction=merge(opens, said, state.instruction))
 
     def _initial(self, key: Array, params: EnvParams) -> EnvState:
         """A user of the population before its first word. The key is consumed."""
-        user = self.user_model.init(key, params.user, params.catalog)
+        user = self.user_model.init(key, params.user, params.truth(params.catalog))
         zero = jnp.int32(0)
         slots = jnp.full(self.slate_size, EMPTY, jnp.int32)
         none = Feedback(slots, jnp.zeros_like(slots), jnp.zeros(self.slate_size), jnp.float32(0.0), jnp.bool_(False))

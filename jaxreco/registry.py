@@ -140,13 +140,14 @@ def make_agent(name: str, key: Any, env: Any, params: Any, **static: Any) -> tup
         agent = agent.bind(env)
     key_log, key_init = jax.random.split(key)
     extra: dict[str, Any] = {}
+    catalog = params.catalog
     if getattr(agent, "privileged", False):
-        extra["truth"] = params
+        extra["truth"], catalog = params, params.truth(catalog)
     if getattr(agent, "needs_log", False):
         from jaxreco.logs import interactions
 
         extra["log"] = interactions(key_log, env, params)
-    return agent, agent.init(key_init, env, params.catalog, **extra)
+    return agent, agent.init(key_init, env, catalog, **extra)
 
 
 def agent_factory(name: str) -> Callable[..., Any]:

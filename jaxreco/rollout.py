@@ -268,8 +268,9 @@ def act(
 
     def one(key: Array, state: Any, memory: Any, obs: Observation) -> Any:
         catalog = env.catalog(state, params)
-        truth = {"truth": (state, params)} if getattr(agent, "privileged", False) else {}
-        return agent.act(key, agent_params, memory, obs, catalog, **truth)
+        if getattr(agent, "privileged", False):
+            return agent.act(key, agent_params, memory, obs, params.truth(catalog), truth=(state, params))
+        return agent.act(key, agent_params, memory, obs, catalog)
 
     obs = jax.vmap(env.observe, (0, None))(state, params)
     if hasattr(agent, "overhear"):  # what one agent hears of others' users: a control, see jaxreco.talk.hearing

@@ -126,7 +126,7 @@ def _followed(env: Any, params: Any, state: EnvState, slate: Array) -> Array:
     """f32[]: how many slots satisfy the instruction; NaN in silence, and where the user model has no `situation`."""
     if not hasattr(env.user_model, "situation"):
         return jnp.float32(jnp.nan)
-    situation = env.user_model.situation(state.user, params.user, env.catalog(state, params))
+    situation = env.user_model.situation(state.user, params.user, params.truth(env.catalog(state, params)))
     does = (satisfies(state.instruction, jnp.maximum(slate, 0), situation) >= HALF) & (slate >= 0)
     return jnp.where(state.instruction.intent > 0, jnp.sum(does, dtype=jnp.float32), jnp.nan)
 

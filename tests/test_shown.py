@@ -1,0 +1,136 @@
+"""What agents see of items, and what users judge by."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import jaxreco
+from jaxreco import registry
+from jaxreco.content.shown import shown
+from jaxreco.errors import DataError
+
+
+def other(params: Any, width: int = 5, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(params.catalog.n_items, width)).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Looking:
+    """Shows the items that lie furthest along the first direction of what it sees."""
+
+    privileged: bool = False
+
+    def init(self, key: Any, env: Any, catalog: Any, **truth: Any) -> Any:
+        return catalog
+
+    def reset(self, agent_params: Any) -> Any:
+        return None
+
+    def act(self, key: Any, agent_params: Any, memory: Any, obs: Any, catalog: Any, **truth: Any) -> Any:
+        slate = jax.lax.top_k(catalog.embedding[:, 0], obs.slate.shape[0])[1]
+        return slate, None, None
+
+
+def slates(env: Any, params: Any, agent: Any, key: Any) -> Any:
+    ran = jaxreco.rollout(key, env, params, agent, None, users=2, turns=3, tile=2, trajectory=True)
+    return jax.device_get(ran.trajectory.action)
+
+
+def test_users_judge_as_before_and_nothing_is_compiled_anew(key):
+    env, params = jaxreco.make("Feed-v0", n_items=12, n_users=4, slate_size=2, history_length=2, talks=False)
+    traces = []
+
+    @jax.jit
+    def step(params: Any) -> Any:
+        traces.append(1)
+        _, state = env.reset(key, params)
+        return env.step_env(key, state, jax.numpy.arange(2), params)
+
+    same = shown(params, np.asarray(params.catalog.embedding))
+    np.testing.assert_array_equal(same.true_embedding, params.catalog.embedding)
+    steps = [
+        jax.device_get(step(p)) for p in (same, shown(params, other(params, 16)), shown(params, -other(params, 16)))
+    ]
+    assert len(traces) == 1
+    for step_ in steps[1:]:
+        assert all(jax.tree.leaves(jax.tree.map(lambda a, b: np.array_equal(a, b, equal_nan=True), steps[0], step_)))
+    false = step(same.replace(true_embedding=-params.catalog.embedding))  # what they do judge by
+    assert not np.array_equal(false.info["mind"]["mood"], steps[0].info["mind"]["mood"])
+
+
+def test_agents_see_what_is_shown_and_oracles_the_truth(coin, key):
+    env, params = coin
+    vectors = other(params)
+    seen = shown(params, vectors)
+    env.check(seen)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.testing.assert_allclose(env.catalog(None, seen).embedding, unit, rtol=1e-5)
+    np.testing.assert_array_equal(seen.truth(seen.catalog).embedding, params.catalog.embedding)
+    k = env.slate_size
+    by_shown, by_truth = (np.argsort(-np.asarray(x)[:, 0], kind="stable")[:k] for x in (unit, params.catalog.embedding))
+    assert (slates(env, seen, Looking(), key) == by_shown).all()
+    assert (slates(env, seen, Looking(privileged=True), key) == by_truth).all()
+
+
+@pytest.mark.parametrize("privileged", [False, True])
+def test_agents_are_made_with_what_they_may_see(coin, key, monkeypatch, privileged):
+    env, params = coin
+    seen = shown(params, other(params))
+    monkeypatch.setitem(registry._AGENTS, "looking", lambda: Looking(privileged))
+    _, catalog = jaxreco.make_agent("looking", key, env, seen)
+    np.testing.assert_array_equal(catalog.embedding, (params if privileged else seen).catalog.embedding)
+
+
+def test_a_query_is_answered_in_what_agents_see(coin, key):
+    env, params = coin
+    env = dataclasses.replace(env, action_mode="query")
+    vectors = np.ones((env.n_items, 7), np.float32)
+    vectors[:, 0] = 10.0 * np.arange(env.n_items)
+    seen = shown(params, vectors)
+    assert env.random_action(key, seen).shape == (7,)
+    _, state = env.reset(key, seen)
+    slate = jax.jit(env.step_env)(key, state, np.eye(7, dtype=np.float32)[0], seen).obs.slate
+    np.testing.assert_array_equal(slate, np.arange(env.n_items)[::-1][: env.slate_size])
+
+
+def test_shown_again_starts_from_the_truth(feed):
+    _, params = feed
+    twice = shown(shown(params, other(params)), other(params, width=7))
+    assert twice.catalog.embedding.shape == (60, 7)
+    np.testing.assert_array_equal(twice.true_embedding, params.catalog.embedding)
+    back = shown(twice, np.asarray(params.catalog.embedding))
+    np.testing.assert_allclose(back.catalog.embedding, params.catalog.embedding, atol=1e-6)
+
+
+def test_missing_items_are_zeros(feed):
+    _, params = feed
+    vectors, there = other(params), np.arange(60) % 3 > 0
+    vectors[~there] = np.nan
+    found = np.asarray(shown(params, vectors, there).catalog.embedding)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), there, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "there", "words"),
+    [
+        (np.ones((59, 3)), None, "59, 3"),
+        (np.ones(60), None, "a row an item"),
+        (np.ones((60, 3)), np.ones(59, bool), "marks"),
+        (np.where(np.arange(60)[:, None] == 7, np.nan, np.ones((60, 3))), np.ones(60, bool), "item 7"),
+        (np.zeros((60, 3)), None, "No item"),
+    ],
+)
+def test_bad_representations_are_named(feed, vectors, there, words):
+    with pytest.raises(DataError, match=words):
+        shown(feed[1], vectors, there)
+
+
+def test_check_names_a_truth_of_other_items(feed):
+    env, params = feed
+    with pytest.raises(ValueError, match="true_embedding has 59 items"):
+        env.check(params.replace(true_embedding=np.ones((59, 3), np.float32)))
