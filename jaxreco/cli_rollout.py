@@ -54,6 +54,10 @@ def rollout_command(
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="A parameter of the world: user.satiation=0. Repeatable."),
     ] = None,
+    content: Annotated[
+        pathlib.Path | None,
+        typer.Option(metavar="FILE", help="What the agent sees of items: .npy or .npz of vectors, a row an item."),
+    ] = None,
     segment: Annotated[str | None, typer.Option(help="Draw users from a segment of the population: explorers.")] = None,
     json: Annotated[pathlib.Path | None, typer.Option(metavar="FILE", help="Write the results as JSON.")] = None,
     trajectory: Annotated[
@@ -75,7 +79,9 @@ def rollout_command(
         raise JaxrecoError(f"seed is {seed}: give a whole number from 0 to {2**32 - 1}.")
     if users < 1 or turns < 1:
         raise JaxrecoError(f"users is {users} and turns is {turns}: both must be at least 1.")
-    env_, params = cli_world.make_world(env, data=data, static=world or (), settings=set_ or (), segment=segment)
+    env_, params = cli_world.make_world(
+        env, data=data, static=world or (), settings=set_ or (), segment=segment, content=content
+    )
     key_agent, key = jax.random.split(jax.random.key(seed))
     agent_, agent_params = jaxreco.make_agent(agent, key_agent, env_, params)
     with _progress() as bar:
@@ -93,6 +99,7 @@ def rollout_command(
     if json is not None:
         asked = {"env": env, "agent": agent, "users": users, "turns": turns, "seed": seed, "segment": segment}
         asked |= {"world": world or [], "set": set_ or [], "data": str(data) if data else None}
+        asked["content"] = str(content) if content else None
         made_by = {"commit": provenance.commit(), "versions": provenance.versions(), "device": provenance.device()}
         found = {name: estimate._asdict() for name, estimate in results.items()}
         files.write_json(json, {**asked, **made_by, "timing": timing._asdict(), "metrics": found})

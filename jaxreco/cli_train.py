@@ -86,6 +86,10 @@ def train_command(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="What is fixed in the world: slate_size=5. Repeatable."),
     ] = None,
+    content: Annotated[
+        pathlib.Path | None,
+        typer.Option(metavar="FILE", help="What the agent sees of items: .npy or .npz of vectors, a row an item."),
+    ] = None,
     choice: Annotated[str, typer.Option(help="The users' choice model, cascade or mnl.")] = "cascade",
     blind: Annotated[bool, typer.Option("--blind", help="The agent hears neither instructions nor reasons.")] = False,
     eval_users: Annotated[int, typer.Option(help="Users of the table at the end.")] = 512,
@@ -105,6 +109,7 @@ def train_command(
         "set": set_ or [],
     }
     asked |= {"world": world or [], "choice": choice, "eval_users": eval_users, "blind": blind, "plan": plan}
+    asked["content"] = _absolute(content)
     asked["train"] = {"users": users, "turns": turns, "updates": updates}
     began = time.perf_counter()
     console = Console(quiet=quiet)
@@ -171,7 +176,9 @@ def build(config: dict[str, Any]) -> Job:
         )
     data = pathlib.Path(config["data"]) if config.get("data") else None
     static = [*config.get("world", ()), f"choice={config.get('choice', 'cascade')}"]
-    env, params = cli_world.make_world(config["env"], data=data, static=static, settings=config.get("set", ()))
+    content = pathlib.Path(config["content"]) if config.get("content") else None
+    settings = config.get("set", ())
+    env, params = cli_world.make_world(config["env"], data=data, static=static, settings=settings, content=content)
     try:
         train = TrainConfig(**config["train"])
     except TypeError as error:

@@ -17,6 +17,7 @@ def make_world(
     static: Sequence[str] = (),
     settings: Sequence[str] = (),
     segment: str | None = None,
+    content: pathlib.Path | None = None,
 ) -> tuple[Any, Any]:
     """(env, params) of a world as it was asked for.
 
@@ -26,6 +27,7 @@ def make_world(
       static: "name=value", what is fixed when the world is made, such as "slate_size=5".
       settings: "path=value", scalars of params, such as "user.satiation=0".
       segment: name of a segment of the population.
+      content: a .npy or .npz of vectors, a row an item, that agents see in place of the true embedding.
 
     Raises ValueError, one sentence, for anything unknown or impossible.
     """
@@ -36,8 +38,19 @@ def make_world(
     params = apply(params, settings)
     if segment is not None:
         params = population.segment(params, segment)
+    if content is not None:
+        params = _showing(params, content)
     env.check(params)
     return env, params
+
+
+def _showing(params: Any, content: pathlib.Path) -> Any:
+    from jaxreco.content import fusion
+    from jaxreco.content.shown import shown
+
+    if content.is_dir():
+        raise JaxrecoError(f"{content} is a folder: give a .npy or .npz file of vectors, a row an item.")
+    return shown(params, *fusion.loaded(str(content)))
 
 
 def _static(text: str) -> tuple[str, Any]:

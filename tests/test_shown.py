@@ -8,9 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from conftest import coin_world
+from typer.testing import CliRunner
 
 import jaxreco
-from jaxreco import registry
+from jaxreco import cli, cli_train, registry
+from jaxreco.agents import ppo
 from jaxreco.content.shown import shown
 from jaxreco.errors import DataError
 
@@ -134,3 +137,40 @@ def test_check_names_a_truth_of_other_items(feed):
     env, params = feed
     with pytest.raises(ValueError, match="true_embedding has 59 items"):
         env.check(params.replace(true_embedding=np.ones((59, 3), np.float32)))
+
+
+# -- from a file, by the command line ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def coins(monkeypatch):
+    monkeypatch.setitem(registry._ENVS, "Coin-v0", lambda **static: coin_world(slate_size=3))
+    monkeypatch.setitem(registry._AGENTS, "tiny", lambda: ppo.make(width=16, layers=1, heads=2, window=4))
+
+
+def test_a_run_with_content_makes_it_again_from_its_config(coins, tmp_path):
+    vectors = other(coin_world()[1], width=4)
+    vectors[3] = 0.0
+    np.savez(tmp_path / "seen.npz", vectors=vectors)
+    config = {"env": "Coin-v0", "agent": "tiny", "seed": 0, "train": {}, "content": str(tmp_path / "seen.npz")}
+    job = cli_train.build(config)
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    np.testing.assert_allclose(job.params.catalog.embedding, unit, atol=1e-6)
+    assert job.agent_params.anchors.shape == (12, 4)
+    plain = cli_train.build({**config, "content": None})
+    assert plain.params.true_embedding is None
+    np.testing.assert_array_equal(job.params.true_embedding, plain.params.catalog.embedding)
+
+
+@pytest.mark.parametrize("command", ["train", "rollout"])
+def test_bad_content_is_named(coins, tmp_path, command):
+    np.save(tmp_path / "pickled.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    np.save(tmp_path / "short.npy", np.ones((3, 2)))
+    refusals = {"pickled.npy": "without pickles", "short.npy": "(3, 2)", "none.npy": "cannot be read", ".": "folder"}
+    for name, words in refusals.items():
+        agent = ("--agent", "tiny") if command == "train" else ()
+        asked = [command, "--env", "Coin-v0", *agent, "--content", str(tmp_path / name)]
+        result = CliRunner().invoke(cli.app, asked)
+        assert result.exit_code == 2
+        assert words in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
