@@ -30,15 +30,20 @@ class Interactions:
 
 
 def interactions(
-    key: jax.Array, env: Any, params: base.EnvParams, users: int = USERS, turns: int = TURNS
+    key: jax.Array,
+    env: Any,
+    params: base.EnvParams,
+    users: int = USERS,
+    turns: int = TURNS,
+    agents: tuple[str, str] = ("random", "popularity"),
 ) -> Interactions:
-    """The world's own log, or one simulated beforehand, under `Beforehand`.
+    """The world's own log, or one simulated beforehand, under `Beforehand` with these agents.
 
     Simulated weights are watched fractions of clicked items. The key is consumed.
     """
     if env.log is not None:
         return env.log
-    item, watched = _simulate(key, env, params, users, turns)
+    item, watched = _simulate(key, env, params, users, turns, agents)
     user = np.broadcast_to(np.arange(users)[None, :, None], item.shape)
     order = np.lexsort((np.arange(item.size), user.ravel()))
     user, item, watched = (x.ravel()[order] for x in (user, item, watched))
@@ -71,16 +76,14 @@ class Beforehand:
 
 
 def _simulate(
-    key: jax.Array, env: Any, params: base.EnvParams, users: int, turns: int
+    key: jax.Array, env: Any, params: base.EnvParams, users: int, turns: int, names: tuple[str, str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Slates i32[T, B, K] and watched seconds f32[T, B, K]."""
     from jaxreco.lanes import Stage
     from jaxreco.registry import make_agent
 
     key_agents, key_run = jax.random.split(key)
-    agents, agent_params = zip(
-        *(make_agent(name, key_agents, env, params) for name in ("random", "popularity")), strict=True
-    )
+    agents, agent_params = zip(*(make_agent(name, key_agents, env, params) for name in names), strict=True)
     stage, seen = Stage.of(key_run, env, params, Beforehand(*agents), agent_params), []
     for first in range(0, users, stage.lanes):
         batch = range(first, min(first + stage.lanes, users))

@@ -32,6 +32,7 @@ _AGENTS: dict[str, str | Callable[..., Any]] = {
     "ppo": "jaxreco.agents.ppo:make",
 }
 _BENCHMARKS: dict[str, str | Callable[..., Any]] = {
+    "content": "jaxreco.benchmarks.content:run",
     "instructions": "jaxreco.benchmarks.instructions:run",
     "mechanisms": "jaxreco.benchmarks.mechanisms:run",
     "ranking": "jaxreco.benchmarks.ranking:run",
