@@ -124,8 +124,8 @@ def _feed(users: int, turns: int, popular: bool = False) -> tuple[Log, dict[str,
     both = fusion.fuse([words_, pictures])
     fixed = {"text": words_, "picture": pictures, "text+picture": both, "semantic_ids": prefixes(both)}
     true = Encoded(np.asarray(catalog.embedding), np.ones(env.n_items, bool))
-    judged = as_judged(catalog)
-    return log, _learned(fixed, both) | {"true_embedding": lambda train: true, "as_judged": lambda train: judged}
+    ceilings = {"true_embedding": _always(true), "as_judged": _always(as_judged(catalog))}
+    return log, _learned(fixed, both) | ceilings
 
 
 def as_judged(catalog: Any) -> Encoded:
@@ -177,8 +177,12 @@ def _learned(fixed: dict[str, Encoded], content: Encoded) -> dict[str, Represent
         made_of[:] = [*made_of[-1:], (train, Encoded(vectors, np.abs(vectors).sum(axis=1) > 0))]
         return made_of[-1][1]
 
-    made: dict[str, Representation] = {name: lambda train, found=found: found for name, found in fixed.items()}  # type: ignore[misc]
+    made = {name: _always(found) for name, found in fixed.items()}
     return made | {"factors": factors, "content+factors": lambda train: fusion.fuse([content, factors(train)])}
+
+
+def _always(found: Encoded) -> Representation:
+    return lambda train: found
 
 
 def prefixes(encoded: Encoded, levels: int = LEVELS, size: int = ENTRIES, seed: int = 0) -> Encoded:
@@ -349,7 +353,7 @@ def compare(
             )
         for kind, tested in part.test.items():
             counts[kind] += np.bincount(tested.user, minlength=log.n_users)
-    found = {}
+    found: dict[tuple[str, str, str], Array] = {}
     for (row, kind), total in totals.items():
         there = np.where(counts[kind] > 0, counts[kind], np.nan)
         found |= {(row, kind, measure): total[i] / there for i, measure in enumerate(MEASURES)}
