@@ -76,7 +76,7 @@ def run(
     if not folders:
         notes.append("No MovieLens set was found: give its folder with --data.")
     for log, known in worlds:
-        found = compare(log, known, lambda what, log=log: say(f"{log.name}: {what}"))
+        found = compare(log, known, say)
         rows += _rows(log, found, mode)
         tables.append(_table(log, found))
     notes += ["warm: ranked among the items of the training part that are not in the history; cold: among the hidden."]
@@ -341,7 +341,7 @@ def compare(
         inner = next(iter(folds_by_user(part.log, FOLDS, seed=fold + 1)))
         trial = part_of(part.log, inner.train, inner.test, part.warm, seed=fold + 100)
         for row, represent in known.items():
-            say(f"fold {fold + 1} of {FOLDS}, {row}")
+            say(f"{log.name}, fold {fold + 1} of {FOLDS}, {row}")
             _add(totals, row, part, _tuned(part, trial, represent))
         popular = np.bincount(part.log.item, minlength=log.n_items).astype(float)
         for row, score in (("popularity", popular), ("random", np.zeros(log.n_items))):
