@@ -291,7 +291,8 @@ def _films(ratings: Ratings, embedding: np.ndarray) -> tuple[Catalog, Names]:
         quality=jnp.asarray(_quality(ratings), jnp.float32),
         age=jnp.asarray(_ages(ratings), jnp.float32),
     )
-    return catalog, Names(titles=ratings.titles, categories=categories, creators=creators, tags=tag_names)
+    ids = tuple(ratings.item_ids.tolist())
+    return catalog, Names(titles=ratings.titles, categories=categories, creators=creators, tags=tag_names, ids=ids)
 
 
 def primary_genres(ratings: Ratings) -> list[str]:

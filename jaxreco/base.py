@@ -52,6 +52,7 @@ class Names:
     categories: tuple[str, ...]
     creators: tuple[str, ...]
     tags: tuple[str, ...]
+    ids: tuple[int, ...] = ()  # of the items in their log, where the catalog comes from one
 
 
 class Feedback(Struct):

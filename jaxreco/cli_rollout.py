@@ -56,7 +56,9 @@ def rollout_command(
     ] = None,
     content: Annotated[
         pathlib.Path | None,
-        typer.Option(metavar="FILE", help="What the agent sees of items: .npy or .npz of vectors, a row an item."),
+        typer.Option(
+            metavar="DIR", help="What the agent sees of items: a folder of content, or .npy or .npz of vectors."
+        ),
     ] = None,
     segment: Annotated[str | None, typer.Option(help="Draw users from a segment of the population: explorers.")] = None,
     json: Annotated[pathlib.Path | None, typer.Option(metavar="FILE", help="Write the results as JSON.")] = None,

@@ -88,7 +88,9 @@ def train_command(
     ] = None,
     content: Annotated[
         pathlib.Path | None,
-        typer.Option(metavar="FILE", help="What the agent sees of items: .npy or .npz of vectors, a row an item."),
+        typer.Option(
+            metavar="DIR", help="What the agent sees of items: a folder of content, or .npy or .npz of vectors."
+        ),
     ] = None,
     choice: Annotated[str, typer.Option(help="The users' choice model, cascade or mnl.")] = "cascade",
     blind: Annotated[bool, typer.Option("--blind", help="The agent hears neither instructions nor reasons.")] = False,

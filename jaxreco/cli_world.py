@@ -27,7 +27,8 @@ def make_world(
       static: "name=value", what is fixed when the world is made, such as "slate_size=5".
       settings: "path=value", scalars of params, such as "user.satiation=0".
       segment: name of a segment of the population.
-      content: a .npy or .npz of vectors, a row an item, that agents see in place of the true embedding.
+      content: what agents see in place of the true embedding: a folder of `jaxreco content encode`, whose items are found by
+        their ids in the log, or a .npy or .npz of vectors, a row an item.
 
     Raises ValueError, one sentence, for anything unknown or impossible.
     """
@@ -39,18 +40,21 @@ def make_world(
     if segment is not None:
         params = population.segment(params, segment)
     if content is not None:
-        params = _showing(params, content)
+        params = _showing(env, params, content)
     env.check(params)
     return env, params
 
 
-def _showing(params: Any, content: pathlib.Path) -> Any:
-    from jaxreco.content import fusion
+def _showing(env: Any, params: Any, content: pathlib.Path) -> Any:
+    import numpy as np
+
+    from jaxreco.content import fusion, store
     from jaxreco.content.shown import shown
 
-    if content.is_dir():
-        raise JaxrecoError(f"{content} is a folder: give a .npy or .npz file of vectors, a row an item.")
-    return shown(params, *fusion.loaded(str(content)))
+    if not content.is_dir():
+        return shown(params, *fusion.loaded(str(content)))
+    ids = (env.names.ids if env.names else ()) or range(params.catalog.n_items)
+    return shown(params, *store.load(content).of(np.array(ids)).fused())
 
 
 def _static(text: str) -> tuple[str, Any]:

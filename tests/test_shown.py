@@ -12,9 +12,12 @@ from conftest import coin_world
 from typer.testing import CliRunner
 
 import jaxreco
-from jaxreco import cli, cli_train, registry
+from jaxreco import cli, cli_train, cli_world, registry
 from jaxreco.agents import ppo
+from jaxreco.base import Names
+from jaxreco.content import store
 from jaxreco.content.shown import shown
+from jaxreco.content.text import Encoded
 from jaxreco.errors import DataError
 
 
@@ -162,11 +165,32 @@ def test_a_run_with_content_makes_it_again_from_its_config(coins, tmp_path):
     np.testing.assert_array_equal(job.params.true_embedding, plain.params.catalog.embedding)
 
 
+def test_a_folder_of_content_is_shown_by_the_ids_of_the_items(coins, tmp_path, monkeypatch):
+    """In any order, and of more items than the world has."""
+    vectors, ids = other(coin_world()[1], width=4), np.arange(12) * 10
+    order = np.random.default_rng(1).permutation(12)
+    more = Encoded(np.concatenate([vectors[order], np.ones((1, 4), np.float32)]), np.ones(13, bool))
+    store.Content(np.append(ids[order], 7), {"text": more}).save(tmp_path / "content")
+    names = Names(("x",) * 12, ("even", "odd"), ("c",) * 3, (), ids=tuple(ids.tolist()))
+    monkeypatch.setitem(registry._ENVS, "Coin-v0", lambda **static: coin_world(slate_size=3, names=names))
+    _, params = cli_world.make_world("Coin-v0", content=tmp_path / "content")
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.testing.assert_allclose(params.catalog.embedding, unit, atol=1e-6)
+    monkeypatch.setitem(registry._ENVS, "Coin-v0", lambda **static: coin_world(slate_size=3))
+    with pytest.raises(DataError, match="such as 1, are not in the content"):
+        cli_world.make_world("Coin-v0", content=tmp_path / "content")
+
+
 @pytest.mark.parametrize("command", ["train", "rollout"])
 def test_bad_content_is_named(coins, tmp_path, command):
     np.save(tmp_path / "pickled.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     np.save(tmp_path / "short.npy", np.ones((3, 2)))
-    refusals = {"pickled.npy": "without pickles", "short.npy": "(3, 2)", "none.npy": "cannot be read", ".": "folder"}
+    refusals = {
+        "pickled.npy": "as a pickle",
+        "short.npy": "(3, 2)",
+        "none.npy": "There is no file",
+        ".": "holds no content",
+    }
     for name, words in refusals.items():
         agent = ("--agent", "tiny") if command == "train" else ()
         asked = [command, "--env", "Coin-v0", *agent, "--content", str(tmp_path / name)]
