@@ -145,8 +145,9 @@ def test_every_scalar_is_covered() -> None:
     params = PARAMS
     named = {(where, name) for where, name, _ in settings()}
     for where, owner in (("world", params), ("reward", params.reward), ("user", params.user)):
-        scalars = {(where, f.name) for f in dataclasses.fields(owner) if np.shape(getattr(owner, f.name)) == ()}
-        assert {(w, n) for w, n in scalars if not dataclasses.is_dataclass(getattr(owner, n))} <= named
+        leaves = {f.name: getattr(owner, f.name) for f in dataclasses.fields(owner)}
+        scalars = {n for n, x in leaves.items() if np.shape(x) == () and not dataclasses.is_dataclass(x)}
+        assert {(where, n) for n in scalars if leaves[n] is not None} <= named
     columns = {name for name, column in vars(params.population.traits).items() if column.ndim == 1}
     assert columns == set(TRAITS)
     assert len(named) > 50
