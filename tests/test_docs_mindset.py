@@ -29,7 +29,7 @@ def test_the_table_is_the_codes(curves):
 
 
 def test_every_picture_of_the_pages_is_drawn_and_every_drawn_one_is_there(curves):
-    pages = [PAGE, (DOCS / "worlds" / "feed.md").read_text(encoding="utf-8")]
+    pages = [PAGE, *((DOCS / page).read_text(encoding="utf-8") for page in ("worlds/feed.md", "pictures.md"))]
     shown = re.findall(r"img/(\w+)\.png", "\n".join(pages))
     drawn = {*curves.CURVES, "thumbnails"}  # those by docs/pictures.py
     assert sorted(shown) == sorted(drawn)
