@@ -25,7 +25,7 @@ from jaxreco.struct import Struct
 
 Array = jax.Array
 
-PER_DEVICE = 128  # lanes: lives differ in length, and few lanes wait less for the longest
+PER_DEVICE = 64  # lanes: lives differ in length, and few lanes wait less for the longest (docs/speed.md)
 
 
 class Lanes(Struct):
