@@ -20,7 +20,8 @@ import scipy.sparse as sparse
 
 from jaxreco.benchmarks.report import Report, Row, plain_table
 from jaxreco.content import collaborative, fusion, image, text
-from jaxreco.content.kmeans import kmeans, nearest
+from jaxreco.content.kmeans import kmeans
+from jaxreco.content.semantic_id import quantised
 from jaxreco.content.text import Encoded
 from jaxreco.data.log import Items, Log
 from jaxreco.data.splits import folds_by_user
@@ -188,15 +189,13 @@ def _always(found: Encoded) -> Representation:
 def prefixes(encoded: Encoded, levels: int = LEVELS, size: int = ENTRIES, seed: int = 0) -> Encoded:
     """Semantic IDs as vectors: an entry for every beginning of a code, of 1 to `levels` levels; an item's own are equal.
 
-    Codes are residual k-means, as in `content.semantic_id`. A regression on these learns a vector for every beginning, as generative recommenders learn tokens. Codes are as
-    quantised, so that items may share one; an item without a representation has none.
+    Codes are residual k-means. A regression on these learns a vector for every beginning, as generative recommenders learn
+    tokens. Codes are as quantised, so that items may share one; an item without a representation has none.
     """
-    there, rng = np.flatnonzero(encoded.there), np.random.default_rng(seed)
-    rest, beginning, columns = encoded.vectors[there].copy(), np.zeros(len(there), np.int64), []
-    for _ in range(levels):
-        centres = kmeans(rest, size, rng)
-        code, _ = nearest(rest, centres)
-        rest -= centres[code]
+    there = np.flatnonzero(encoded.there)
+    _, codes, _ = quantised(encoded.vectors[there], levels, size, np.random.default_rng(seed))
+    beginning, columns = np.zeros(len(there), np.int64), []
+    for code in codes.T:
         _, beginning = np.unique(beginning * size + code, return_inverse=True)
         columns.append(np.eye(beginning.max() + 1, dtype=np.float32)[beginning])
     vectors = np.zeros((len(encoded.there), sum(c.shape[1] for c in columns)), np.float32)

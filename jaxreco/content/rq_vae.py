@@ -19,8 +19,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from jaxreco.content.kmeans import kmeans, nearest
-from jaxreco.content.semantic_id import SemanticIds, quantisable, resolved, share_left
+from jaxreco.content.semantic_id import SemanticIds, quantisable, quantised, resolved, share_left
 from jaxreco.errors import JaxrecoError
 
 Array = jax.Array
@@ -224,10 +223,6 @@ def _described(model: RqVae, items: Array) -> tuple[Array, Array, Array]:
 
 def _start_codebooks(model: RqVae, data: Array, config: RqVaeConfig) -> None:
     """Codebooks as residual k-means of the latents; with fewer latents than entries some entries are copies."""
-    rests, rng = np.asarray(_latents(model, data)), np.random.default_rng(0)
-    books = []
-    for _ in range(config.levels):
-        centres = kmeans(rests, config.size, rng, rounds=10)
-        books.append(centres[np.arange(config.size) % len(centres)])
-        rests = rests - centres[nearest(rests, centres)[0]]
-    model.books[...] = jnp.asarray(np.stack(books))
+    rng = np.random.default_rng(0)
+    books, _, _ = quantised(np.asarray(_latents(model, data)), config.levels, config.size, rng, rounds=10)
+    model.books[...] = jnp.asarray(np.stack([book[np.arange(config.size) % len(book)] for book in books]))

@@ -70,16 +70,33 @@ def residual_kmeans(
     Raises DataError for points that are not finite, or more than codes can tell apart.
     """
     points, known = quantisable(points, levels, size, known)
-    rng, rest = np.random.default_rng(seed), points.copy()
-    books, found = np.full((levels, size, points.shape[1]), np.nan, np.float32), []
-    for level in range(levels):
-        centres = kmeans(rest[known], size, rng, rounds)
-        books[level, : len(centres)] = centres
-        code, _ = nearest(rest, centres)
-        found.append(code)
-        rest = rest - centres[code]
-    codes = np.stack(found, axis=1)
+    centres, codes, rest = quantised(points, levels, size, np.random.default_rng(seed), rounds, known)
+    books = np.full((levels, size, points.shape[1]), np.nan, np.float32)
+    for book, found in zip(books, centres, strict=True):
+        book[: len(found)] = found
     return SemanticIds(resolved(codes, points, books), books, codes, share_left(points, rest), known)
+
+
+def quantised(
+    points: np.ndarray,
+    levels: int,
+    size: int,
+    rng: np.random.Generator,
+    rounds: int = 25,
+    known: np.ndarray | slice = slice(None),
+) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Residual k-means of points f32[I, D], of which those that are `known` make the codebooks.
+
+    Returns: each level's centres f32[at most size, D]; codes i32[I, levels], which items may share; what is left f32[I, D].
+    """
+    rest, books, codes = points, [], []
+    for _ in range(levels):
+        centres = kmeans(rest[known], size, rng, rounds)
+        code, _ = nearest(rest, centres)
+        rest = rest - centres[code]
+        books.append(centres)
+        codes.append(code)
+    return books, np.stack(codes, axis=1), rest
 
 
 def share_left(points: np.ndarray, rest: np.ndarray) -> np.ndarray:

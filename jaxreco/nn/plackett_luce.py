@@ -40,7 +40,8 @@ def sample(key: Array, logits: Array, size: int, membership: Array, cooling: Arr
 
     Each slot draws a category in proportion to what is left in it, then the item within it. Within a category the
     penalty is the same for all, so items come there in the order of a race, each after an exponential time of rate
-    exp(logit) (Yellott 1977), and one race serves the whole slate: what is left in a category is what comes later.
+    exp(logit) (Yellott 1977), and one race serves the whole slate: what is left in a category is what comes later. Of items of a category
+    with equal times, one pair in 2**23 at equal logits, only the first can be drawn.
     """
     n_categories, n_items = membership.shape
     logits, top = _floored(logits)
