@@ -58,17 +58,9 @@ def bench_command(
     if plot is not None and plot.suffix.lower() != ".png":
         raise JaxrecoError(f"{plot} is no name for a picture here: let it end in .png.")
     names = registry.benchmarks() if name == "all" else [name]
-    options = {
-        "env": env,
-        "worlds": worlds,
-        "agents": agents,
-        "seeds": seeds,
-        "updates": updates,
-        "users": users,
-        "runs": runs,
-    }
-    options |= {"split": split, "test": test, "dataset": dataset}
-    options |= {"plot": plot, "data": data, "peers": peers, "peers_python": peers_python}
+    options = {"env": env, "worlds": worlds, "agents": agents, "seeds": seeds, "updates": updates, "users": users}
+    options |= {"runs": runs, "plot": plot, "split": split, "test": test, "dataset": dataset}
+    options |= {"data": data, "peers": peers, "peers_python": peers_python}
     chosen = {option: value for option, value in options.items() if value is not None}
     jobs = [(each, registry.benchmark(each)) for each in names]
     if name != "all":
@@ -76,12 +68,12 @@ def bench_command(
     console, reports = Console(), []
     for each, run in jobs:
         accepted = inspect.signature(run).parameters
-        needed = [n for n, p in accepted.items() if p.default is p.empty and n in options and n not in chosen]
-        if needed and name != "all":
-            raise JaxrecoError(f"The benchmark {name} needs --{needed[0]}: add it.")
-        if needed:
-            console.print(f"[bold]{each}[/bold] is left out: it needs --{needed[0]}.\n")
+        lacking = [n for n, p in accepted.items() if p.default is p.empty and n in options and n not in chosen]
+        if lacking and name == "all":
+            console.print(f"[bold]{each}[/bold] is left out: it needs --{lacking[0]}.\n")
             continue
+        if lacking:
+            raise JaxrecoError(f"The benchmark {name} needs --{lacking[0]}: add it.")
         with Console(stderr=True).status(each) as status:
             report = run(
                 quick=quick,
