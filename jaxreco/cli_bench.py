@@ -58,8 +58,8 @@ def bench_command(
     if plot is not None and plot.suffix.lower() != ".png":
         raise JaxrecoError(f"{plot} is no name for a picture here: let it end in .png.")
     names = registry.benchmarks() if name == "all" else [name]
-    options = {"env": env, "worlds": worlds, "agents": agents, "seeds": seeds, "updates": updates, "users": users}
-    options |= {"runs": runs, "plot": plot, "split": split, "test": test, "dataset": dataset}
+    options: dict[str, Any] = {"env": env, "worlds": worlds, "agents": agents, "seeds": seeds, "updates": updates}
+    options |= {"users": users, "runs": runs, "plot": plot, "split": split, "test": test, "dataset": dataset}
     options |= {"data": data, "peers": peers, "peers_python": peers_python}
     chosen = {option: value for option, value in options.items() if value is not None}
     jobs = [(each, registry.benchmark(each)) for each in names]
