@@ -111,7 +111,7 @@ class PPOParams(Struct):
     """What is learned, and what goes with it."""
 
     net: Any  # Network
-    anchors: Array  # f32[A, D], places in the catalog's embedding; not learned
+    items: Array  # f32[I, A + ITEM_FEATURES], the catalog described; not learned
     near: Array  # f32[C, C], 1 where categories are related; not learned
     tag_category: Array  # i32[N], the category that most items of a tag have; not learned
     value_mean: Array  # f32[], of returns, so that the value head works on standard scores
@@ -210,10 +210,11 @@ class PPO:
         anchors = spread_anchors(key_anchors, catalog.embedding, min(self.anchors, catalog.n_items))
         category = np.asarray(catalog.category)
         n_categories = int(category.max()) + 1
-        net = Network(self, catalog.n_items, len(anchors) + ITEM_FEATURES, n_categories, rngs=nnx.Rngs(key_net))
+        items = describe(catalog, anchors)
+        net = Network(self, catalog.n_items, items.shape[1], n_categories, rngs=nnx.Rngs(key_net))
         return PPOParams(
             net=net,
-            anchors=anchors,
+            items=items,
             near=jnp.asarray(near_categories(np.asarray(catalog.embedding), category, n_categories)),
             tag_category=jnp.asarray(tag_categories(np.asarray(catalog.tags), category)),
             value_mean=jnp.float32(0.0),
@@ -224,7 +225,7 @@ class PPO:
     def reset(self, agent_params: PPOParams) -> Memory:
         """The memory before the first turn."""
         net = agent_params.net
-        linear = agent_params.anchors.shape[0] + ITEM_FEATURES
+        linear = agent_params.items.shape[1]
         regressors, n_categories = linear + 2, net.own.out_features - linear
         tastes = Tastes(
             covariance=jnp.eye(regressors),
@@ -264,7 +265,7 @@ class PPO:
           percept: [T, ...]. episode: i32[T], resets before each turn. slate: i32[T, K], what was shown.
         """
         net = agent_params.net
-        items, membership = describe(catalog, agent_params.anchors), membership_of(agent_params, catalog)
+        items, membership = agent_params.items, membership_of(agent_params, catalog)
         x = jax.vmap(lambda p: net.embed(p, catalog, items))(percept)
         for block, cache in zip(net.blocks, memory.caches, strict=True):
             x = block.sequence(x, cache, episode)
@@ -282,7 +283,7 @@ class PPO:
         self, agent_params: PPOParams, memory: Memory, obs: Observation, catalog: Catalog
     ) -> tuple[Judgement, Memory, Percept]:
         net = agent_params.net
-        items, membership = describe(catalog, agent_params.anchors), membership_of(agent_params, catalog)
+        items, membership = agent_params.items, membership_of(agent_params, catalog)
         asked = reading.listen(memory.asked, obs, catalog, agent_params.tag_category)
         tastes = learn_tastes(memory.tastes, obs, catalog, items)
         tastes = believe(tastes, asked, catalog, items)
@@ -313,7 +314,7 @@ def describe(catalog: Catalog, anchors: Array) -> Array:
 
 def membership_of(agent_params: PPOParams, catalog: Catalog) -> Array:
     """f32[C, I]: 1 where the item is of the category."""
-    n_categories = agent_params.net.own.out_features - agent_params.anchors.shape[0] - ITEM_FEATURES
+    n_categories = agent_params.net.own.out_features - agent_params.items.shape[1]
     return (catalog.category == jnp.arange(n_categories)[:, None]).astype(jnp.float32)
 
 

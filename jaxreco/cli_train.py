@@ -390,7 +390,7 @@ def _compare(
     """(Standing of all rows, the trained agent's parameters with the temperature that was chosen)."""
     import jaxreco
     from jaxreco import provenance
-    from jaxreco.evaluation import live
+    from jaxreco.evaluation import live, longest_first
     from jaxreco.report.standing import BASELINES, ORACLES, Standing
 
     ours, lives = _row_name(job.config["agent"]), {}
@@ -405,8 +405,8 @@ def _compare(
             if name != ours:
                 agent, its_params = jaxreco.make_agent(name, _key(seed, "agent"), job.env, job.params)
             progress = functools.partial(_move, bar, task)
-            key = _key(seed, "table")
-            lives[name] = live(key, job.env, job.params, agent, its_params, users=users, progress=progress)
+            key, order = _key(seed, "table"), longest_first(lives.values())
+            lives[name] = live(key, job.env, job.params, agent, its_params, users=users, order=order, progress=progress)
     made = {
         "world": job.env.name,
         "world_version": job.env.version,
@@ -439,18 +439,18 @@ def choose_temperature(
     """
     import numpy as np
 
-    from jaxreco.evaluation import live
+    from jaxreco.evaluation import live, longest_first
 
     if not hasattr(agent_params, "temperature"):
         return agent_params, None
     horizon = np.minimum(np.float32(job.params.horizon_hours), np.float32(TRIAL_HOURS))
-    params, earned = job.params.replace(horizon_hours=horizon), {}
+    params, lives = job.params.replace(horizon_hours=horizon), {}
     for i, temperature in enumerate(TEMPERATURES):
         trial = agent_params.replace(temperature=np.float32(temperature))
-        life = live(_key(seed, "trial"), job.env, params, job.agent, trial, users=TRIAL_USERS)
-        earned[temperature] = float(np.mean(life.column("reward")))
+        key, order = _key(seed, "trial"), longest_first(lives.values())
+        lives[temperature] = live(key, job.env, params, job.agent, trial, users=TRIAL_USERS, order=order)
         progress((i + 1) / len(TEMPERATURES))
-    best = max(earned, key=lambda t: earned[t])
+    best = max(lives, key=lambda t: float(np.mean(lives[t].column("reward"))))
     return agent_params.replace(temperature=np.float32(best)), best
 
 

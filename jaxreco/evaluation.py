@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -57,22 +57,26 @@ def live(
     users: int,
     max_turns: int = 4000,
     lanes: int = PER_DEVICE,
+    order: np.ndarray | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Life:
     """Every user's first episode under an agent, each until it is over (or `max_turns`).
 
     Lives differ in length, so lanes are few, and one whose user is done goes to the next user: most of a run of all
     users side by side would be spent on the longest lives. A world is compiled once for all agents and any number of users.
+    A user's life is the same whenever it gets a lane, within rounding.
 
     Args:
       key: users and randomness; give every agent the same one to compare them pairwise. Consumed.
       users: B. lanes: users side by side on each device.
+      order: i64[B], users as they get lanes; see `longest_first`. By number without.
       progress: called with the share of users who are done.
     """
     began = time.perf_counter()
     stage = Stage.of(key, env, params, agent, agent_params, lanes)
-    now, memory = stage.begin(np.arange(min(users, stage.lanes)))
-    waiting, done = iter(range(stage.lanes, users)), np.zeros(users, bool)
+    order = np.arange(users) if order is None else order
+    now, memory = stage.begin(order[: stage.lanes])
+    waiting, done = iter(order[stage.lanes :]), np.zeros(users, bool)
     found = jax.tree.map(lambda x: np.zeros((users, *x.shape[1:]), x.dtype), _ends(now))
     while not done.all():
         for _ in range(CHUNK):
@@ -94,6 +98,16 @@ def live(
         seconds=time.perf_counter() - began,
         overlap=overlap(found.slate[(found.slate >= 0).all(axis=1)]),
     )
+
+
+def longest_first(lives: Iterable[Life]) -> np.ndarray | None:
+    """i64[B]: users by the turns that they lived under other agents. None without a life.
+
+    Whoever lives long under one agent does under most (rank correlations of 0.5 to 0.7 in Feed-v0), and a long life
+    that begins last keeps all other lanes waiting (Graham 1969, longest processing time first).
+    """
+    turns = [np.asarray(life.tally.turns) for life in lives]
+    return np.argsort(-np.sum(turns, axis=0), kind="stable") if turns else None
 
 
 class _Ends(Struct):

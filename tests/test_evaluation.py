@@ -77,6 +77,19 @@ def test_few_lanes_tell_the_same_lives(world: Any, key: Array, random_life: eval
     assert len(shares) > 3
 
 
+def test_the_order_of_lanes_changes_no_life(world: Any, key: Array, random_life: evaluation.Life) -> None:
+    order = evaluation.longest_first([random_life])
+    assert order is not None
+    assert sorted(order) == list(range(USERS))
+    turns = np.asarray(random_life.tally.turns)[order]
+    assert (np.diff(turns) <= 0).all()
+    assert turns[0] > turns[-1]
+    again = lived(world, key, "random", order=order, lanes=2)
+    for one, other in zip(jax.tree.leaves(random_life.tally), jax.tree.leaves(again.tally), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert evaluation.longest_first([]) is None
+
+
 def test_max_turns_stops_what_does_not_end(world: Any, key: Array) -> None:
     env, params = world
     shares: list[float] = []

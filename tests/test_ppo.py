@@ -246,11 +246,11 @@ def test_blocks_log_finite_numbers_and_count(trained: Any) -> None:
     chex.assert_tree_all_finite(jax.tree.map(jnp.asarray, trained["learner"].agent_params))
 
 
-def test_parameters_move_and_anchors_stay(trained: Any) -> None:
+def test_parameters_move_and_descriptions_stay(trained: Any) -> None:
     before, after = trained["before"], trained["learner"].agent_params
     moved = [np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (before.net, after.net)), strict=True)]
     assert np.mean(np.array(moved) > 1e-4) > 0.9
-    np.testing.assert_array_equal(before.anchors, after.anchors)
+    np.testing.assert_array_equal(before.items, after.items)
     assert float(after.value_std) > 0
     assert float(after.temperature) == 1.0
 
