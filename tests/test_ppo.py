@@ -250,7 +250,7 @@ def test_parameters_move_and_descriptions_stay(trained: Any) -> None:
     before, after = trained["before"], trained["learner"].agent_params
     moved = [np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (before.net, after.net)), strict=True)]
     assert np.mean(np.array(moved) > 1e-4) > 0.9
-    np.testing.assert_array_equal(before.items, after.items)
+    chex.assert_trees_all_equal(before.described, after.described)
     assert float(after.value_std) > 0
     assert float(after.temperature) == 1.0
 
@@ -291,3 +291,13 @@ def test_a_copy_of_the_agent_trains_by_path(tmp_path: pathlib.Path, key: Array) 
 def test_impossible_settings_raise(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"must be"):
         TrainConfig(**wrong)
+
+
+def test_scores_and_their_gradient_are_those_of_the_plain_product(key: Array) -> None:
+    items = jax.random.normal(key, (7, 5))
+    described = ppo.Described(items=items, by_feature=items.T, membership=jnp.zeros((2, 7)))
+    taste = jnp.arange(15.0).reshape(3, 5)
+    weigh = lambda product: lambda taste: jnp.sum(jnp.sin(jax.vmap(product)(taste)))  # noqa: E731
+    ours, plain = weigh(lambda t: ppo.scored(t, described)), weigh(lambda t: items @ t)
+    np.testing.assert_allclose(ours(taste), plain(taste), rtol=1e-5)
+    np.testing.assert_allclose(jax.grad(ours)(taste), jax.grad(plain)(taste), rtol=1e-4, atol=1e-5)

@@ -47,6 +47,7 @@ def sample(key: Array, logits: Array, size: int, membership: Array, cooling: Arr
     logits, top = _floored(logits)
     weight = jnp.exp(logits - top)
     category = jnp.argmax(membership, axis=0)
+    number = jnp.arange(n_items, dtype=jnp.float32 if n_items < 2**24 else jnp.int32)  # a minimum of floats is faster
     uniform = rng.uniforms(key, n_items + size)
     time = -jnp.log(uniform[size:]) / weight
 
@@ -58,7 +59,7 @@ def sample(key: Array, logits: Array, size: int, membership: Array, cooling: Arr
         drawn = jnp.minimum(jnp.sum(share <= u * share[-1]), jnp.sum(share < share[-1]))
         taken, of = jnp.arange(n_categories) == drawn, category == drawn
         now = jnp.min(jnp.where(of & (time > jnp.sum(jnp.where(taken, since, 0.0))), time, jnp.inf))
-        item = jnp.min(jnp.where(of & (time == now), jnp.arange(n_items), n_items - 1))
+        item = jnp.min(jnp.where(of & (time == now), number, n_items - 1))
         # Summed anew, not subtracted: the difference of floats would be noise where the heaviest item is gone.
         later = jnp.sum(jnp.where(of & (time > now), weight, 0.0))
         return (jnp.where(taken, now, since), jnp.where(taken, later, left), count + taken), item
