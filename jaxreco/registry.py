@@ -26,6 +26,7 @@ _AGENTS: dict[str, str | Callable[..., Any]] = {
     "static": "jaxreco.agents.static:make",
     "item_knn": "jaxreco.agents.item_knn:make",
     "ease": "jaxreco.agents.ease:make",
+    "ease_seq": "jaxreco.agents.ease_seq:make",
     "obedient": "jaxreco.agents.obedient:make",
     "oracle_greedy": "jaxreco.agents.oracle_greedy:make",
     "oracle_plan": "jaxreco.agents.oracle_plan:make",

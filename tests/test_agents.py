@@ -15,14 +15,16 @@ import jaxreco
 from jaxreco.agents import static
 from jaxreco.agents.popularity import without_seen
 from jaxreco.base import CLICK, EMPTY, EXAMINED
+from jaxreco.data.log import Items, Log
 from jaxreco.logs import Interactions
+from jaxreco.ranking import closed
 from jaxreco.registry import agent_factory
 from jaxreco.rollout import rollout
 from jaxreco.testing import quick_jit
 
 Array = jax.Array
 USERS, TURNS, TILE = 8, 12, 8
-NAMES = ("ease", "item_knn", "oracle_greedy", "popularity", "ppo", "random", "static")
+NAMES = ("ease", "ease_seq", "item_knn", "oracle_greedy", "popularity", "ppo", "random", "static")
 SETTINGS: dict[str, Any] = {"ppo": dict(width=16, layers=1, heads=2, window=4)}
 
 
@@ -217,6 +219,23 @@ def test_ease_follows_clicks_that_fade(feed: Any, key: Array) -> None:
     shown, scores, _ = quick_jit(agent.act)(key, weights, before, obs, params.catalog)
     np.testing.assert_allclose(scores, 0.5 * before + 0.5 * weights[4], rtol=1e-5, atol=1e-6)
     assert shown.tolist() == list(range(env.n_items))[:-5:-1]
+
+
+def test_ease_seq_scores_as_the_ranking_row_does(feed: Any, key: Array) -> None:
+    """Clicks in two turns are one history, whichever slots they were in."""
+    env, params = feed
+    agent, log = agent_factory("ease_seq")(neighbours=0.3, fade=0.6), a_log(env.n_items)
+    weights = agent.init(key, env, params.catalog, log=log)
+    memory, obs = agent.reset(weights), env.reset(key, params)[0]
+    for slate, clicks in (([4, 9, 20, 33], [1, 0, 0, 1]), ([7, 2, 11, 5], [0, 1, 1, 0])):
+        actions = EXAMINED | CLICK * jnp.asarray(clicks)
+        shown = obs.replace(slate=jnp.asarray(slate), actions=actions)
+        _, memory, _ = quick_jit(agent.act)(key, weights, memory, shown, params.catalog)
+    items = Items(ids=np.arange(env.n_items))
+    fitted = closed.fit(Log.of("log", log.user, log.item, items, np.arange(log.n_users)), agent.recipe)
+    expected = fitted.scores(np.array([[-1, 4, 33, 2, 11]]))[0]
+    np.testing.assert_allclose(memory + weights.alone, expected, rtol=1e-4, atol=1e-6)
+    assert np.ptp(expected) > 0.1
 
 
 def test_the_oracle_earns_more_than_chance(ran: Any) -> None:

@@ -87,7 +87,9 @@ def heard(instruction: Any, slate: Array, situation: Situation) -> Array:
     """
     there = (slate >= 0).astype(jnp.float32)
     degree = satisfies(instruction, jnp.maximum(slate, 0), situation)
-    mean = jnp.sum(degree * there) / jnp.maximum(jnp.sum(there), 1.0)
+    # As a product, before which a compiler works the degrees out in vectors; inside of a sum it would one by one.
+    total, number = jnp.dot(jnp.stack([degree * there, there]), jnp.ones(there.shape), precision="highest")
+    mean = total / jnp.maximum(number, 1.0)
     missed = 1.0 - mean
     less = jnp.clip(1.0 - 3.0 * missed, 0.0, 1.0)
     never = (missed <= 0.0).astype(jnp.float32)

@@ -26,7 +26,7 @@ def affinity(interests: Array, embedding: Array) -> Array:
       embedding: f32[D], unit length.
     Returns: f32[M] inner products; the affinity is their maximum.
     """
-    return jnp.sum(interests * embedding, axis=-1)
+    return interests @ embedding
 
 
 def novelty(exposure: Array, category: Array, smoothing: float = 0.5) -> Array:
@@ -178,7 +178,7 @@ def reinforce(interests: Array, embeddings: Array, credit: Array) -> Array:
       interests: f32[M, D]; embeddings: f32[K, D]; credit: f32[K, M], at least 0 (rate times enjoyment, on the
         interest that the item matched).
     """
-    pull = jnp.sum(credit[:, :, None] * embeddings[:, None, :], axis=0)
+    pull = credit.T @ embeddings
     mass = jnp.sum(credit, axis=0)
     return (interests + pull) / (1.0 + mass[:, None])
 
