@@ -390,10 +390,11 @@ def _compare(
     """(Standing of all rows, the trained agent's parameters with the temperature that was chosen)."""
     import jaxreco
     from jaxreco import provenance
-    from jaxreco.evaluation import live, longest_first
+    from jaxreco.evaluation import Life, live, longest_first
     from jaxreco.report.standing import BASELINES, ORACLES, Standing
 
-    ours, lives = _row_name(job.config["agent"]), {}
+    ours = _row_name(job.config["agent"])
+    lives: dict[str, Life] = {}
     with _bar(console) as bar:
         task = bar.add_task("temperature", total=100, words="")
         progress = functools.partial(_move, bar, task)
@@ -439,12 +440,13 @@ def choose_temperature(
     """
     import numpy as np
 
-    from jaxreco.evaluation import live, longest_first
+    from jaxreco.evaluation import Life, live, longest_first
 
     if not hasattr(agent_params, "temperature"):
         return agent_params, None
     horizon = np.minimum(np.float32(job.params.horizon_hours), np.float32(TRIAL_HOURS))
-    params, lives = job.params.replace(horizon_hours=horizon), {}
+    params = job.params.replace(horizon_hours=horizon)
+    lives: dict[float, Life] = {}
     for i, temperature in enumerate(TEMPERATURES):
         trial = agent_params.replace(temperature=np.float32(temperature))
         key, order = _key(seed, "trial"), longest_first(lives.values())
