@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import jaxreco
@@ -110,7 +111,9 @@ class Setting:
                 learner, _ = trainer.block(key, params, learner, env, agent, self.train)
             if folder is not None:
                 checkpoint.save(folder.absolute(), learner, meta)
-        return env, params, agent, learner.agent_params.replace(temperature=np.float32(TEMPERATURE))
+        # On the device, whether trained or read: rules index the parameters with what they trace.
+        agent_params = jax.tree.map(jnp.asarray, learner.agent_params)
+        return env, params, agent, agent_params.replace(temperature=np.float32(TEMPERATURE))
 
     def _folder(self, name: str, variant: str, seed: int) -> pathlib.Path | None:
         """Where a trained learner is kept: by world, hearing and seed, and by all else that makes it what it is."""

@@ -114,6 +114,8 @@ def test_the_whole_benchmark(tmp_path: pathlib.Path) -> None:
         row["protocol"] for row in rows
     }
     assert plot.stat().st_size > 5_000
+    again = instructions.run(users=32, updates=1, runs=tmp_path / "runs", world=SMALL)  # learners are read, not trained
+    assert json.loads(json.dumps(again.to_json()))["rows"] == rows
 
 
 def test_what_the_benchmark_does_not_measure_is_refused() -> None:
