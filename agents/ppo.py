@@ -108,7 +108,7 @@ class Replayed(Struct):
 
 
 class Described(Struct):
-    """The catalog as the network knows it, worked out once."""
+    """The catalog as the network knows it, worked out once, when the agent is made: items must stay what they are."""
 
     items: Array  # f32[I, A + ITEM_FEATURES]
     by_feature: Array  # f32[A + ITEM_FEATURES, I], their transpose
