@@ -40,7 +40,7 @@ class Witnessed(Struct):
     share: Array  # f32[C]
     seconds: Array  # f32[]
     age: Array  # f32[]
-    peers: Array  # f32[M, D]
+    peers: Array  # f32[D, M]
     again: Array  # i32[TRIALS, K], what else the agent would have shown
 
 

@@ -374,7 +374,7 @@ def world(traits: dict[str, float] | None = None, clickbait: float = 0.0, **chan
     """Params with everything switched off but `changes`; two rows of users, of whom only the first comes."""
     columns = {name: jnp.full(2, value) for name, value in (TRAITS | (traits or {})).items()}
     taste = jnp.array([[[0.8, 0.0, 0, 0], [0.3, 0.5, 0, 0]], [[0, 0, 0.9, 0], [0, 0, 0, 0.7]]], jnp.float32)
-    traits_ = Traits(taste=taste, peers=taste, wishes=jnp.zeros((2, 2, 3), jnp.int32), **columns)
+    traits_ = Traits(taste=taste, peers=taste.swapaxes(1, 2), wishes=jnp.zeros((2, 2, 3), jnp.int32), **columns)
     population = Population(traits_, weights=jnp.array([1.0, 0.0]))
     bait = jnp.zeros(8).at[0].set(clickbait)
     known = dict(near=jnp.zeros((3, 3)), tag_category=jnp.zeros(1, jnp.int32), usual_seconds=30.0, usual_age=0.0)

@@ -40,7 +40,7 @@ SITUATION = Situation(
     share=jnp.array([0.5, 0.25, 0.25]),
     seconds=jnp.float32(20.0),
     age=jnp.float32(100.0),
-    peers=jnp.array([[0.0, 0, 1]]),
+    peers=jnp.array([[0.0], [0], [1]]),
 )
 BY_HAND: dict[tuple[str, str, int], list[float]] = {
     ("more", "category", 1): [0, 0, 1, 1, 0, 0],

@@ -169,11 +169,11 @@ def category_share(obs: Observation, catalog: Catalog, n_categories: int) -> Arr
 
 
 def watched(obs: Observation, catalog: Catalog) -> Array:
-    """f32[1, D]: the mean direction of what was watched in the visible history, of unit length or 0.
+    """f32[D, 1]: the mean direction of what was watched in the visible history, of unit length or 0.
 
     The nearest that an agent comes to what people like this user watch.
     """
     item = jnp.maximum(obs.history.item, 0)
     weight = (obs.history.item >= 0) * obs.history.watch / catalog.duration[item]
     total = jnp.sum(weight[:, None] * catalog.embedding[item], axis=0)
-    return (total / jnp.maximum(jnp.linalg.norm(total), 1e-6))[None]
+    return (total / jnp.maximum(jnp.linalg.norm(total), 1e-6))[:, None]

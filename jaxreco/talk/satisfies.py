@@ -31,7 +31,7 @@ class Situation(Struct):
     share: Array  # f32[C], of each category in what was seen lately
     seconds: Array  # f32[], mean duration of the last slate
     age: Array  # f32[], hours, mean age of the last slate
-    peers: Array  # f32[M, D], what similar users watch: unit directions
+    peers: Array  # f32[D, M], what similar users watch: unit directions, one a column
 
 
 def satisfies(instruction: Any, item: Array, situation: Situation) -> Array:
@@ -51,7 +51,7 @@ def satisfies(instruction: Any, item: Array, situation: Situation) -> Array:
     unusual = jnp.clip(1.0 - n_categories * situation.share[category], 0.0, 1.0)
     longer = longer_by(catalog.duration[item], situation.seconds)
     fresher = fresher_by(catalog.age[item], situation.age)
-    peers = _alike(jnp.max(vector @ situation.peers.T, axis=-1))
+    peers = _alike(jnp.max(vector @ situation.peers, axis=-1))
     by_intent = {
         "silent": jnp.ones_like(aimed),
         "more": like,

@@ -38,7 +38,7 @@ class Traits(Struct):
     """What differs between users and does not change; a pool has leading axis `P`."""
 
     taste: Array  # f32[M, D], lasting interests, length at most 1 each
-    peers: Array  # f32[M, D], what the most similar users like, unit length
+    peers: Array  # f32[D, M], what the most similar users like, columns of unit length
     wishes: Array  # i32[M, 3], category, tag and item that name each interest best; EMPTY where there is none
     freshness: Array  # f32[], utility lost per unit of staleness
     rho: Array  # f32[] in [0, 1], introspection: probability that what is said of oneself is so

@@ -43,7 +43,7 @@ def wishes(taste: np.ndarray, catalog: Catalog) -> np.ndarray:
 
 
 def peers(taste: np.ndarray) -> np.ndarray:
-    """f32[P, M, D], unit length: what the most similar users like, an interest of theirs for each of one's own.
+    """f32[P, D, M], columns of unit length: what the most similar users like, an interest of theirs for each of one's own.
 
     Users are similar by the cosine of their summed interests; of each of the NEIGHBOURS nearest the interest next to
     the own one is taken, and their mean is what "people like me" watch.
@@ -64,7 +64,7 @@ def peers(taste: np.ndarray) -> np.ndarray:
         best = np.argmax(match, axis=3)[..., None]  # [rows, M, n, 1]: which of each neighbour's interests
         each = taste[near][np.arange(len(rows))[:, None, None], np.arange(n)[None, None], best[..., 0]]
         found[rows] = _unit(each.mean(axis=2))
-    return found
+    return np.ascontiguousarray(found.swapaxes(1, 2))  # items times this is a product that needs no packing
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
