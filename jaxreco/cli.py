@@ -22,6 +22,7 @@ from jaxreco import (
     cli_bench,
     cli_content,
     cli_data,
+    cli_fit,
     cli_rollout,
     cli_say,
     cli_sessions,
@@ -160,6 +161,7 @@ cli_train.add(app)
 cli_sessions.add(app)
 cli_annotate.add(app)
 cli_data.add(app)
+cli_fit.add(app)
 cli_content.add(app)
 
 

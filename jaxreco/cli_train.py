@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import pathlib
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +16,8 @@ from rich.markup import escape
 from jaxreco import cli_world, files
 from jaxreco import run as runs
 from jaxreco.errors import JaxrecoError
+from jaxreco.interrupts import interrupts
+from jaxreco.progress import progress_bar
 
 EXIT_INTERRUPTED = 130
 EVERY = 20  # updates between two checkpoints
@@ -296,7 +296,7 @@ def learn(job: Job, run: runs.Run, learner: Any, console: Console) -> tuple[Any,
 
     train, meta, key = job.train, job.meta(), job.key("train")
     done, size = int(learner.update), job.train.users * job.train.turns
-    with _interrupts() as stopped, _bar(console) as bar:
+    with interrupts() as stopped, progress_bar(console) as bar:
         task = bar.add_task("compiling", total=train.updates, completed=done, words="")
         while done < train.updates and not stopped():
             began = time.perf_counter()
@@ -324,31 +324,6 @@ def _refuse_nan(logs: dict[str, float], update: int, run: runs.Run) -> None:
             f"Training diverged at update {update} ({', '.join(bad)} is NaN): the checkpoint in {run.folder} is from "
             "before it; try another seed or parameters of the world nearer to the defaults."
         )
-
-
-@contextlib.contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C is only noted at first, so that the running block can end; a second one stops at once."""
-    asked = False
-
-    def note(number: int, frame: Any) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _bar(console: Console) -> Any:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    words = TextColumn("{task.fields[words]}"), TimeRemainingColumn(compact=True)
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), *words)
-    return Progress(*columns, console=Console(stderr=True, quiet=console.quiet), transient=True)
 
 
 # -- the table -------------------------------------------------------------------------------------------------
@@ -395,7 +370,7 @@ def _compare(
 
     ours = _row_name(job.config["agent"])
     lives: dict[str, Life] = {}
-    with _bar(console) as bar:
+    with progress_bar(console) as bar:
         task = bar.add_task("temperature", total=100, words="")
         progress = functools.partial(_move, bar, task)
         agent_params, temperature = choose_temperature(job, agent_params, seed, progress)

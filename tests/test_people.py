@@ -20,6 +20,11 @@ def tastes(n: int, interests: int = 2, width: int = 5, seed: int = 0) -> np.ndar
     return (drawn / np.linalg.norm(drawn, axis=-1, keepdims=True)).astype(np.float32)
 
 
+def next_to(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """The one of their interests f[M, D] that is nearest to f[D]."""
+    return theirs[np.argmax([mine @ each for each in theirs])]
+
+
 def peers_of(person: int, taste: np.ndarray) -> np.ndarray:
     """f[D, M] by definition: sort everybody else, take the interests next to one's own, and average."""
     whole = np.array([unit(each.sum(axis=0)) for each in taste.astype(np.float64)])
@@ -27,8 +32,7 @@ def peers_of(person: int, taste: np.ndarray) -> np.ndarray:
     near = sorted(others, key=lambda other: -whole[person] @ whole[other])[: people.NEIGHBOURS]
     columns = []
     for mine in taste[person].astype(np.float64):
-        nearest = [max(taste[other].astype(np.float64), key=lambda theirs, mine=mine: mine @ theirs) for other in near]
-        columns.append(unit(np.mean(nearest, axis=0)))
+        columns.append(unit(np.mean([next_to(mine, taste[other].astype(np.float64)) for other in near], axis=0)))
     return np.stack(columns, axis=1)
 
 
@@ -45,7 +49,7 @@ def test_peers_are_the_mean_of_what_the_nearest_people_like(n, monkeypatch):
 def test_a_person_is_not_its_own_peer():
     taste = tastes(3)
     taste[1] = taste[2] = tastes(1, seed=1)[0]
-    twin = np.stack([max(taste[1], key=lambda theirs, mine=mine: mine @ theirs) for mine in taste[0]], axis=1)
+    twin = np.stack([next_to(mine, taste[1]) for mine in taste[0]], axis=1)
     np.testing.assert_allclose(people.peers(taste)[0], twin, atol=1e-6)
 
 

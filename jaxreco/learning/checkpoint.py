@@ -22,7 +22,6 @@ import jax.numpy as jnp
 
 from jaxreco import files, provenance, runtime
 from jaxreco.errors import JaxrecoError
-from jaxreco.learning.trainer import Learner
 
 FORMAT = 1  # of the checkpoint; changes when an older jaxreco's can no longer be read
 KEPT = 2  # checkpoints on disk: the last, and the one before in case that was half written
@@ -33,6 +32,10 @@ MUST_MATCH = {
     "agent": "the agent",
     "agent_config": "the agent's settings",
     "train": "the training settings",
+    "data": "the log that it is fitted to",
+    "content": "the items' content",
+    "network": "the network",
+    "fit": "the settings of the fit",
 }
 SHOULD_MATCH = {
     "agent_source": "the agent's source file",
@@ -46,16 +49,23 @@ SHOULD_MATCH = {
 
 
 def describe(env: Any, agent_name: str, agent: Any, config: Any) -> dict[str, Any]:
-    """What a checkpoint belongs to, as JSON can hold it. Initialises JAX."""
-    versions = provenance.versions()
+    """What the checkpoint of an agent belongs to, as JSON can hold it. Initialises JAX."""
     return {
-        "format": FORMAT,
         "env": env.name,
         "env_version": env.version,
         "agent": agent_name,
         "agent_config": repr(agent) if dataclasses.is_dataclass(agent) else type(agent).__name__,
         "agent_source": _digest(agent_name),
         "train": dataclasses.asdict(config),
+        **surroundings(),
+    }
+
+
+def surroundings() -> dict[str, Any]:
+    """What every checkpoint depends on: the format, versions and the machine. Initialises JAX."""
+    versions = provenance.versions()
+    return {
+        "format": FORMAT,
         "jaxreco": versions.get("jaxreco"),
         "jax": versions.get("jax"),
         "flax": versions.get("flax"),
@@ -66,17 +76,17 @@ def describe(env: Any, agent_name: str, agent: Any, config: Any) -> dict[str, An
     }
 
 
-def settle(learner: Learner) -> Learner:
+def settle(learner: Any) -> Any:
     """The learner on the host: every block then gets its input in one layout, so one program serves them all."""
     return jax.device_get(learner)
 
 
-def save(folder: pathlib.Path, learner: Learner, meta: dict[str, Any]) -> None:
+def save(folder: pathlib.Path, learner: Any, meta: dict[str, Any]) -> None:
     """Write a checkpoint and wait until it is whole. Of several the last two are kept.
 
     Args:
-      folder: made where it is not there.
-      meta: of `describe`.
+      folder: made where it is not there. learner: a `Learner`, or another pytree with `update`, a count that grows.
+      meta: of `describe`, or what else it belongs to, with `surroundings`.
     """
     import orbax.checkpoint as ocp
 
@@ -96,7 +106,7 @@ def latest(folder: pathlib.Path) -> int | None:
         return manager.latest_step()
 
 
-def restore(folder: pathlib.Path, fresh: Learner, meta: dict[str, Any]) -> tuple[Learner, list[str]]:
+def restore(folder: pathlib.Path, fresh: Any, meta: dict[str, Any]) -> tuple[Any, list[str]]:
     """The learner of the last checkpoint, and warnings about what is not as it was.
 
     Args:
@@ -130,17 +140,17 @@ def check(folder: pathlib.Path, meta: dict[str, Any]) -> list[str]:
     was = _meta(folder)
     now = files.plain(json.loads(json.dumps(meta)))
     for name, words in MUST_MATCH.items():
-        if was.get(name) != now[name]:
-            differing = _differing(was.get(name), now[name])
+        if was.get(name) != now.get(name):
+            differing = _differing(was.get(name), now.get(name))
             raise JaxrecoError(
                 f"The checkpoint in {folder} belongs to something else: {words} was {differing}."
                 " Restore it with what it was made with, or start a new run."
             )
     return [
-        f"{words} was {was.get(name) or 'not set'}, now {now[name] or 'not set'}: "
+        f"{words} was {was.get(name) or 'not set'}, now {now.get(name) or 'not set'}: "
         "the run goes on, but may not repeat an uninterrupted one bit for bit."
         for name, words in SHOULD_MATCH.items()
-        if was.get(name) != now[name]
+        if was.get(name) != now.get(name)
     ]
 
 

@@ -20,12 +20,13 @@ class Block(nnx.Module):
 
     Args:
       width: d. heads: n; d must be a multiple. window: W, tokens that a token sees, itself included.
+      dropout: share of what attention and perceptron add that is left out where a key is given (Srivastava et al. 2014).
     """
 
-    def __init__(self, width: int, heads: int, window: int, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, width: int, heads: int, window: int, *, dropout: float = 0.0, rngs: nnx.Rngs) -> None:
         if width % heads:
             raise ValueError(f"width {width} is not a multiple of heads {heads}.")
-        self.heads, self.window = heads, window
+        self.heads, self.window, self.dropout = heads, window, dropout
         self.norm1 = nnx.LayerNorm(width, rngs=rngs)
         self.qkv = nnx.Linear(width, 3 * width, use_bias=False, rngs=rngs)
         self.out = nnx.Linear(width, width, kernel_init=nnx.initializers.zeros, rngs=rngs)
@@ -65,6 +66,27 @@ class Block(nnx.Module):
         values = jnp.concatenate([old_values, value])
         return self._finish(x, self._attend(query, keys, values, distance, seen))
 
+    def whole(self, x: Array, sinks: int, key: Array | None = None) -> Array:
+        """A sequence f32[T, d] from its beginning, nothing before it: f32[T, d].
+
+        Args:
+          sinks: so many first tokens are seen by all that come after, as if they were next to them (Xiao et al. 2024,
+            "attention sinks"): what is known of the whole, not of a moment.
+          key: consumed; leaves out what `dropout` says. Nothing without it.
+        """
+        query, keys, values = jnp.split(self.qkv(self.norm1(x)), 3, axis=-1)
+        now = jnp.arange(x.shape[0])
+        distance = now[:, None] - now
+        lasting = now < sinks
+        seen = (distance >= 0) & (lasting | (distance < self.window))
+        distance = jnp.where(lasting, 0, distance)
+        of_mixed, of_up = (None, None) if key is None else jax.random.split(key)
+        x = x + self._dropped(self.out(self._attend(query, keys, values, distance, seen)), of_mixed)
+        return x + self._dropped(self.down(jax.nn.gelu(self.up(self.norm2(x)))), of_up)
+
+    def _dropped(self, x: Array, key: Array | None) -> Array:
+        return x if key is None else dropped(key, x, self.dropout)
+
     def _attend(self, query: Array, keys: Array, values: Array, distance: Array, seen: Array) -> Array:
         """f32[T, d]. query f32[T, d]; keys, values f32[N, d]; distance i32[T, N]; seen bool[T, N]."""
         split = lambda a: a.reshape(a.shape[0], self.heads, -1)  # noqa: E731
@@ -78,3 +100,8 @@ class Block(nnx.Module):
     def _finish(self, x: Array, mixed: Array) -> Array:
         x = x + self.out(mixed)
         return x + self.down(jax.nn.gelu(self.up(self.norm2(x))))
+
+
+def dropped(key: Array, x: Array, rate: float) -> Array:
+    """x with a share of its elements 0 and the others larger by as much. The key is consumed."""
+    return jnp.where(jax.random.bernoulli(key, 1.0 - rate, x.shape), x / (1.0 - rate), 0.0)

@@ -1,0 +1,111 @@
+"""A log as a network reads it: what each person took, in order, with what else is known of each event."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxreco.base import CLICK, COMMENT, LIKE, SHARE
+from jaxreco.data.log import Log
+from jaxreco.errors import DataError
+from jaxreco.struct import Struct
+
+Array = jax.Array
+
+FEATURES = ("value", "valued", "like", "comment", "share", "watch", "watched", "gap", "timed")
+HOUR_S = 3600.0
+
+
+class Events(Struct):
+    """`N` events, sorted by person and time."""
+
+    item: Array  # i32[N]
+    about: Array  # f32[N, F], FEATURES, 0 where unknown
+
+
+class Windows(NamedTuple):
+    """`W` stretches of events to learn from; each lies within one person's, and no event is in two."""
+
+    first: Any  # i32[W], the person's first event
+    start: Any  # i32[W], the window's first
+    end: Any  # i32[W], behind its last
+
+    def rows(self, chosen: np.ndarray) -> Windows:
+        """Some of the windows."""
+        return Windows(*(column[chosen] for column in self))
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """What the numbers of a log mean to the network; learned from the people whom it is fitted to.
+
+    Args: value_mean, value_spread: of `Log.value`, in its unit.
+    """
+
+    value_mean: float = 0.0
+    value_spread: float = 1.0
+
+    @classmethod
+    def of(cls, log: Log) -> Scale:
+        """The scale of a log's events."""
+        if log.value is None or not len(log):
+            return cls()
+        return cls(float(log.value.mean()), float(max(log.value.std(), 1e-6)))
+
+
+def taken(log: Log) -> Log:
+    """The events in which somebody took an item: clicks where the log says what was shown, else all.
+
+    Raises DataError where there is none.
+    """
+    clicked = np.zeros(0, bool) if log.actions is None else (log.actions & CLICK) != 0
+    chosen = log.rows(clicked) if clicked.any() else log
+    if not len(chosen):
+        raise DataError(f"{log.name} has no event in which somebody took an item: there is nothing to fit a user to.")
+    return chosen
+
+
+def events(log: Log, scale: Scale) -> Events:
+    """The events of a log in which every row is one (see `taken`)."""
+    about = np.zeros((len(log), len(FEATURES)), np.float32)
+    column = {name: about[:, at] for at, name in enumerate(FEATURES)}
+    if log.value is not None:
+        column["value"][:] = (log.value - scale.value_mean) / scale.value_spread
+        column["valued"][:] = 1.0
+    if log.actions is not None:
+        for name, bit in (("like", LIKE), ("comment", COMMENT), ("share", SHARE)):
+            column[name][:] = (log.actions & bit) != 0
+    if log.watch is not None:
+        column["watch"][:] = np.log1p(np.maximum(log.watch, 0.0)) / 4.0  # near 1 for a minute
+        column["watched"][:] = log.watch > 0
+    if log.time is not None:
+        since = np.diff(log.time, prepend=log.time[:1])
+        same = np.diff(log.user, prepend=-1) == 0
+        column["gap"][:] = np.where(same, np.log1p(np.maximum(since, 0.0) / HOUR_S) / 4.0, 0.0)  # near 1 for two days
+        column["timed"][:] = same
+    return Events(item=np.asarray(log.item, np.int32), about=about)  # type: ignore[arg-type]
+
+
+def windows(log: Log, users: np.ndarray, length: int) -> Windows:
+    """Every event of some users, in windows of at most `length` that end with a person's last event.
+
+    Args: users i64[V].
+    """
+    bounds = log.bounds
+    first, last = bounds[users], bounds[np.asarray(users) + 1]
+    count = -(-(last - first) // length)
+    of = np.repeat(np.arange(len(users)), count)
+    back = np.arange(len(of)) - np.repeat(np.cumsum(count) - count, count)  # windows behind this one's end
+    end = last[of] - back * length
+    found = (first[of], np.maximum(end - length, first[of]), end)
+    return Windows(*(column.astype(np.int32) for column in found))
+
+
+def usual_length(log: Log, longest: int = 64) -> int:
+    """A power of two from 8 to `longest` that holds all events of 19 in 20 people, or `longest`."""
+    counts = np.diff(log.bounds)
+    most = float(np.quantile(counts[counts > 0], 0.95)) if len(log) else 1.0
+    return int(np.clip(2 ** np.ceil(np.log2(max(most, 1.0))), 8, longest))

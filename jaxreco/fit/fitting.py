@@ -1,0 +1,267 @@
+"""Maximum likelihood: epochs over people's events, until those of people held back are no longer better foreseen.
+
+An epoch is one compiled program whose randomness is folded from the key of the fit by the number of the epoch, so that a fit
+that goes on from its last checkpoint ends as one that never stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from jaxreco.data.log import Log
+from jaxreco.errors import DataError, JaxrecoError
+from jaxreco.fit import events as reading
+from jaxreco.fit import objective
+from jaxreco.fit.events import Events, Scale, Windows
+from jaxreco.struct import Struct
+from jaxreco.users.network import ItemTable, NetworkConfig, UserNetwork
+
+Array = jax.Array
+
+SMOOTHING = 0.75  # power of the counts by which items are drawn (Mikolov et al. 2013)
+
+
+@dataclasses.dataclass(frozen=True)
+class FitConfig:
+    """How to fit. Static.
+
+    Args:
+      epochs: at most. patience: epochs without a better likelihood of people held back after which the fit ends.
+      batch: windows a step. learning_rate: of Adam with decoupled weight decay, falling to 0 by a cosine.
+      negatives: items drawn to stand for the catalog; 0 for all of it. held_back: share of people who are not fitted to, but
+        say when to stop. untold: share of windows whose events are read without what is known of them beside the item.
+    """
+
+    epochs: int = 40
+    patience: int = 4
+    batch: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    negatives: int = 0
+    held_back: float = 0.1
+    untold: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "patience", "batch"):
+            if getattr(self, name) < 1:
+                raise JaxrecoError(f"{name} is {getattr(self, name)}: give at least 1.")
+        if self.negatives < 0:
+            raise JaxrecoError(f"negatives is {self.negatives}: give 0 for the whole catalog, or a number of items.")
+        if not 0.0 < self.held_back < 1.0:
+            raise JaxrecoError(f"held_back is {self.held_back}: give a share of people between 0 and 1.")
+
+
+class Fitter(Struct):
+    """The whole state of a fit: with the log, the key and the config it is all that going on needs."""
+
+    params: Any
+    opt_state: Any
+    best: Any  # the parameters that foresaw best
+    best_nll: Array  # f32[], nats an event, of people held back
+    best_epoch: Array  # i32[]
+    update: Array  # i32[], epochs done
+
+
+class Task(NamedTuple):
+    """What a fit is given. Arrays on the device but the windows."""
+
+    network: UserNetwork  # as it begins
+    events: Events
+    train: Windows
+    held_back: Windows
+    content: Array  # f32[I, D]
+    known: Array  # bool[I], items that those fitted to took
+    share: Array  # f32[I], by which items are drawn
+    scale: Scale
+
+
+def prepare(
+    key: Array, log: Log, content: np.ndarray | None, network: NetworkConfig, config: FitConfig, seed: int = 0
+) -> Task:
+    """The task of fitting to a log. The key is consumed: it makes the network's first weights.
+
+    Args: content f32[I, D] of the items, None where there is none. seed: who is held back.
+
+    Raises DataError for a log with too few people or items, or content of other items.
+    """
+    log = reading.taken(log)
+    people = np.flatnonzero(np.diff(log.bounds) > 0)
+    back = max(1, round(config.held_back * len(people)))
+    if len(people) - back < 2 or log.n_items < 2:
+        raise DataError(
+            f"{log.name} has {len(people)} people with events and {log.n_items} items, and a fit needs 3 and 2: give more."
+        )
+    if content is not None and len(content) != log.n_items:
+        raise DataError(f"The content is of {len(content):,} items and {log.name} has {log.n_items:,}: encode its own.")
+    order = np.random.default_rng(seed).permutation(people)
+    held, fitted = np.sort(order[:back]), np.sort(order[back:])
+    theirs = log.rows(np.isin(log.user, fitted))
+    count = np.bincount(theirs.item, minlength=log.n_items).astype(np.float32)
+    scale = Scale.of(theirs)
+    content = np.zeros((log.n_items, 0), np.float32) if content is None else np.asarray(content, np.float32)
+    model = UserNetwork(network, log.n_items, content.shape[1], len(reading.FEATURES), rngs=nnx.Rngs(key))
+    model.bias[...] = jnp.log((count + 1.0) / (count + 1.0).sum())
+    share = (count + 1.0) ** SMOOTHING
+    return Task(
+        network=model,
+        events=jax.tree.map(jnp.asarray, reading.events(log, scale)),
+        train=reading.windows(log, fitted, network.window),
+        held_back=reading.windows(log, held, network.window),
+        content=jnp.asarray(content),
+        known=jnp.asarray(count > 0),
+        share=jnp.asarray(share / share.sum()),
+        scale=scale,
+    )
+
+
+def begin(task: Task, config: FitConfig) -> Fitter:
+    """The fit before its first epoch."""
+    params = nnx.state(task.network)
+    return Fitter(
+        params=params,
+        opt_state=optimiser(config, steps(task, config)).init(params),
+        best=params,
+        best_nll=jnp.float32(jnp.inf),
+        best_epoch=jnp.int32(0),
+        update=jnp.int32(0),
+    )
+
+
+def steps(task: Task, config: FitConfig) -> int:
+    """Steps of an epoch."""
+    return max(1, len(task.train.start) // config.batch)
+
+
+def optimiser(config: FitConfig, steps: int) -> optax.GradientTransformation:
+    """AdamW (Loshchilov & Hutter 2019) with clipping; a short warm-up, then a cosine to 0."""
+    total = config.epochs * steps
+    rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, 1 + total // 20, 1 + total)
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=config.weight_decay))
+
+
+def epoch(key: Array, task: Task, fitter: Fitter, config: FitConfig) -> tuple[Fitter, dict[str, float]]:
+    """One pass over all events, and what people held back did, in nats an event. The key is that of the whole fit."""
+    key = jax.random.fold_in(key, fitter.update)
+    order_key, step_key = jax.random.split(key)
+    number, many = steps(task, config), len(task.train.start)
+    order = np.asarray(jax.random.permutation(order_key, many))
+    chosen = np.resize(order, number * config.batch).reshape(number, config.batch)
+    batches = jax.tree.map(jnp.asarray, task.train.rows(chosen))
+    graph = nnx.graphdef(task.network)
+    given = (task.events, task.content, task.known, task.share)
+    params, opt_state, loss = _learn(step_key, graph, fitter.params, fitter.opt_state, batches, given, config)
+    nll = foreseen(graph, params, task, task.held_back, config.batch)
+    better = nll < fitter.best_nll
+    update = fitter.update + 1
+    return Fitter(
+        params=params,
+        opt_state=opt_state,
+        best=jax.tree.map(lambda new, old: jnp.where(better, new, old), params, fitter.best),
+        best_nll=jnp.where(better, nll, fitter.best_nll).astype(jnp.float32),
+        best_epoch=jnp.where(better, update, fitter.best_epoch),
+        update=update,
+    ), {"loss": float(loss), "held_back_nll": float(nll)}
+
+
+def is_over(fitter: Fitter, config: FitConfig) -> bool:
+    """Whether all epochs are done, or the last ones brought nothing."""
+    done = int(fitter.update)
+    return done >= config.epochs or (done - int(fitter.best_epoch) >= config.patience)
+
+
+def foreseen(graph: Any, params: Any, task: Task, windows: Windows, batch: int) -> Array:
+    """f32[]: nats an event of some windows, over the whole catalog."""
+    total = count = jnp.float32(0.0)
+    for at in range(0, len(windows.start), batch):
+        chosen = np.arange(at, at + batch)
+        part = windows.rows(np.minimum(chosen, len(windows.start) - 1))
+        part = part._replace(end=np.where(chosen < len(windows.start), part.end, part.start))  # padding is empty
+        found = _foreseen(graph, params, jax.tree.map(jnp.asarray, part), (task.events, task.content, task.known))
+        total, count = total + found[0], count + found[1]
+    return -total / count
+
+
+# -- compiled ------------------------------------------------------------------------------------------------
+
+
+@functools.partial(jax.jit, static_argnames=("graph", "config"))
+def _learn(
+    key: Array, graph: Any, params: Any, opt_state: Any, batches: Windows, given: tuple[Any, ...], config: FitConfig
+) -> tuple[Any, Any, Array]:
+    """All steps of an epoch. batches: leaves [steps, batch]."""
+    update = optimiser(config, batches.start.shape[0]).update
+
+    def step(carry: tuple[Any, Any], now: tuple[Array, Windows]) -> tuple[tuple[Any, Any], Array]:
+        params, opt_state = carry
+        key, batch = now
+        loss, gradient = jax.value_and_grad(_loss)(params, graph, key, batch, given, config)
+        change, opt_state = update(gradient, opt_state, params)
+        return (optax.apply_updates(params, change), opt_state), loss
+
+    keys = jax.random.split(key, batches.start.shape[0])
+    (params, opt_state), losses = jax.lax.scan(step, (params, opt_state), (keys, batches))
+    return params, opt_state, jnp.mean(losses)
+
+
+def _loss(params: Any, graph: Any, key: Array, batch: Windows, given: tuple[Any, ...], config: FitConfig) -> Array:
+    """f32[]: nats an event."""
+    events, content, known, share = given
+    to_items, to_draw, to_people = jax.random.split(key, 3)
+    model = nnx.merge(graph, params)
+    table = model.items(content, known, to_items)
+    drawn = objective.draw(to_draw, share, config.negatives) if config.negatives else None
+    keys = jax.random.split(to_people, batch.start.shape[0])
+
+    def person(key: Array, window: Windows) -> tuple[Array, Array]:
+        to_tell, key = jax.random.split(key)
+        told = (~jax.random.bernoulli(to_tell, config.untold)).astype(jnp.float32)
+        return _window(model, table, events, window, drawn, told, key)
+
+    likelihood, count = jax.vmap(person)(keys, batch)
+    return -jnp.sum(likelihood) / jnp.maximum(jnp.sum(count), 1.0)
+
+
+@functools.partial(jax.jit, static_argnames=("graph",))
+def _foreseen(graph: Any, params: Any, batch: Windows, given: tuple[Any, ...]) -> tuple[Array, Array]:
+    """(log-likelihood f32[], number f32[]) of the events of windows [batch]."""
+    events, content, known = given
+    model = nnx.merge(graph, params)
+    table = model.items(content, known)
+    person = jax.vmap(lambda window: _window(model, table, events, window, None, jnp.float32(1.0), None))
+    likelihood, count = person(batch)
+    return jnp.sum(likelihood), jnp.sum(count)
+
+
+def _window(
+    model: UserNetwork,
+    table: ItemTable,
+    events: Events,
+    window: Windows,
+    drawn: objective.Drawn | None,
+    told: Array,
+    key: Array | None,
+) -> tuple[Array, Array]:
+    """(log-likelihood f32[], events f32[]) of one window: each of its events after all that came before."""
+    to_past, to_read = (None, None) if key is None else jax.random.split(key)
+    length, memory = model.config.window, model.config.remembered
+    before = window.start - memory + jnp.arange(memory)
+    past = model.past(_item(events, before, before >= window.first), table, to_past)
+    at = window.start + jnp.arange(length)
+    there = at < window.end
+    item = _item(events, at, there)
+    hidden = model.read(past, item, told * events.about[at], table, to_read)[:-1]
+    found = objective.log_likelihood(hidden, item, table, drawn)
+    return jnp.sum(jnp.where(there, found, 0.0)), jnp.sum(there).astype(jnp.float32)
+
+
+def _item(events: Events, at: Array, there: Array) -> Array:
+    """i32[M]: items of events at i32[M]; -1 where there is none."""
+    return jnp.where(there, events.item[jnp.clip(at, 0, events.item.shape[0] - 1)], -1)

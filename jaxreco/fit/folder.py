@@ -1,0 +1,172 @@
+"""The folder of a user model fitted to a log: what it was made of, how the fit went, where it stands, and what it found.
+
+`config.json` (the log and its fingerprint, the settings, what was held back), `items.npz` (ids, content, which items were met),
+`metrics.jsonl` (an epoch a line), `checkpoint/` (the whole fit, to go on with) and, once it is over, `model/` (the network that
+foresaw best). Plain arrays and Orbax; no pickles.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxreco import files, provenance
+from jaxreco.content import fusion
+from jaxreco.content.store import fingerprint
+from jaxreco.data.log import Log
+from jaxreco.errors import DataError, JaxrecoError
+from jaxreco.fit import events as reading
+from jaxreco.fit.events import Scale
+from jaxreco.fit.fitting import FitConfig, Fitter, Task
+from jaxreco.learning import checkpoint
+from jaxreco.run import Run
+from jaxreco.struct import Struct
+from jaxreco.users.network import NetworkConfig, UserNetwork
+
+FORMAT = 1
+CONFIG, ITEMS, MODEL = "config.json", "items.npz", "model"
+ARRAYS = ("ids", "content", "known")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Model:
+    """A fitted user model. `I` items.
+
+    Args:
+      network: with the weights that foresaw people held back best. ids: [I], of the items as in their log. content: f32[I, D].
+      known: bool[I], items that it was fitted with; others are read by their content. config: as in `config.json`.
+    """
+
+    network: UserNetwork
+    ids: np.ndarray
+    content: np.ndarray
+    known: np.ndarray
+    config: dict[str, Any]
+
+    @property
+    def scale(self) -> Scale:
+        """What the numbers of the log mean to the network."""
+        return Scale(**self.config["scale"])
+
+    def check(self, log: Log) -> None:
+        """Raises DataError for a log of other items than those of the model, or in another order."""
+        if not np.array_equal(np.asarray(log.items.ids), self.ids):
+            mine = self.config["data"]["name"]
+            raise DataError(
+                f"The user model was fitted to the {len(self.ids):,} items of {mine}, and {log.name} has {len(log.items):,}, not "
+                "the same ones in the same order: fit one to this log."
+            )
+
+
+class _Found(Struct):
+    params: Any
+    update: Any  # i32[], epochs after which these weights were found
+
+
+def describe(
+    log: Log, task: Task, network: NetworkConfig, config: FitConfig, seed: int, content: str
+) -> dict[str, Any]:
+    """What is about to be fitted, as `config.json` holds it. Args: content, where the items' content comes from, in words."""
+    found: dict[str, Any] = {
+        "format": FORMAT,
+        "user_model": "learned",
+        "data": {
+            "name": log.name,
+            "events": len(log),
+            "users": log.n_users,
+            "items": log.n_items,
+            "fingerprint": fingerprint(log),
+        },
+        "content": {"source": content, "width": int(task.content.shape[1])},
+        "network": dataclasses.asdict(network),
+        "fit": dataclasses.asdict(config),
+        "scale": dataclasses.asdict(task.scale),
+        "seed": seed,
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
+    }
+    return found
+
+
+def meta(config: dict[str, Any]) -> dict[str, Any]:
+    """What the checkpoint of a fit belongs to. Initialises JAX."""
+    what = {name: config[name] for name in ("data", "content", "network", "fit")}
+    return {**what, **checkpoint.surroundings()}
+
+
+def create(folder: Path, config: dict[str, Any], log: Log, task: Task) -> Run:
+    """A new folder. Raises JaxrecoError where there is something already."""
+    refuse(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {"ids": log.items.ids, "content": np.asarray(task.content), "known": np.asarray(task.known)}
+    with files.written_whole(folder / ITEMS) as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    files.write_json(folder / CONFIG, config)
+    return Run(folder, config)
+
+
+def refuse(folder: Path) -> None:
+    """Refuse a folder for a new model that is not empty, or is no folder. Raises JaxrecoError."""
+    if folder.exists() and not folder.is_dir():
+        raise JaxrecoError(f"{folder} is a file: name a folder that does not exist yet with --out.")
+    if folder.is_dir() and any(folder.iterdir()):
+        remedy = f"--resume {folder} goes on with it" if (folder / CONFIG).is_file() else "it is no user model"
+        raise JaxrecoError(f"The folder {folder} exists and is not empty ({remedy}): name another one with --out.")
+
+
+def keep(run: Run, fitter: Fitter) -> None:
+    """Write what a fit that is over has found."""
+    found = _Found(params=fitter.best, update=fitter.best_epoch)
+    checkpoint.save(run.folder / MODEL, found, {**meta(run.config), "held_back_nll": float(fitter.best_nll)})
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """What a folder's config says. Raises DataError for a folder that is no user model's, or is of another format."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise DataError(f"{folder} holds no user model ({CONFIG} is not there): make it with jaxreco fit.")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        form = config["format"] if config.get("user_model") == "learned" else None
+    except (ValueError, KeyError, AttributeError):
+        raise DataError(f"{path} is broken: fit the user model again.") from None
+    if form is None:
+        raise DataError(f"{folder} holds no user model: make it with jaxreco fit.")
+    if form != FORMAT:
+        raise DataError(f"{folder} has format {form}, and this version reads {FORMAT}: fit the user model again.")
+    missing = {"data", "content", "network", "fit", "scale", "seed"} - config.keys()
+    if missing:
+        raise DataError(f"{path} lacks {', '.join(sorted(missing))}: fit the user model again.")
+    return config
+
+
+def load(folder: str | Path) -> Model:
+    """The user model of a folder. Raises DataError for one that is none, is not over, is incomplete or broken."""
+    folder = Path(folder).expanduser()
+    config = read_config(folder)
+    if checkpoint.latest(folder / MODEL) is None:
+        raise DataError(f"{folder} holds a fit that is not over: jaxreco fit --resume {folder} goes on with it.")
+    found = fusion.arrays(folder / ITEMS, ARRAYS)
+    try:
+        network = NetworkConfig(**config["network"])
+        fresh = UserNetwork(
+            network, len(found["ids"]), config["content"]["width"], len(reading.FEATURES), rngs=nnx.Rngs(0)
+        )
+    except (TypeError, KeyError):
+        raise DataError(
+            f"The network in {folder / CONFIG} is none of this version: fit the user model again."
+        ) from None
+    try:
+        kept, _ = checkpoint.restore(folder / MODEL, _Found(params=nnx.state(fresh), update=jnp.int32(0)), meta(config))
+    except (ValueError, KeyError, FileNotFoundError) as error:
+        if isinstance(error, JaxrecoError):
+            raise
+        raise DataError(f"{folder / MODEL} is broken: fit the user model again.") from None
+    nnx.update(fresh, kept.params)
+    return Model(fresh, found["ids"], found["content"], found["known"], config)
