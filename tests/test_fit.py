@@ -16,7 +16,7 @@ from flax import nnx
 from jaxreco.base import CLICK, EXAMINED, LIKE
 from jaxreco.data.log import Items, Log
 from jaxreco.errors import DataError, JaxrecoError
-from jaxreco.fit import baselines, fitting, folder, objective
+from jaxreco.fit import baselines, fitting, folder, foresight, objective
 from jaxreco.fit import events as reading
 from jaxreco.fit.fitting import FitConfig
 from jaxreco.learning import checkpoint
@@ -247,3 +247,34 @@ def test_logs_that_cannot_be_fitted_to_are_refused(log, content, words):
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(JaxrecoError, match=next(iter(settings))):
         FitConfig(**settings)
+
+
+# -- foresight -----------------------------------------------------------------------------------------------
+
+
+def test_what_is_foreseen_is_what_is_read_of_each_history_alone(circle):
+    task, fitter = circle
+    model = nnx.merge(nnx.graphdef(task.network), fitter.best)
+    content, known = np.asarray(task.content), np.asarray(task.known)
+    rng = np.random.default_rng(0)
+    people = [rng.integers(10, size=n) for n in (*range(0, 20, 3), *([5] * foresight.BATCH))]
+    history = np.full((len(people), 18), -1, np.int32)
+    for row, taken in zip(history, people, strict=True):
+        row[len(row) - len(taken) :] = taken
+    found = np.concatenate(list(foresight.log_probabilities(model, content, known, history)))
+    np.testing.assert_allclose(np.exp(found).sum(axis=1), 1.0, rtol=1e-5)
+    table = model.items(task.content, task.known)
+    for taken, said in zip(people[:9], found, strict=False):
+        split = max(len(taken) - SMALL.window, 0)
+        past = model.past(jnp.asarray(taken[:split], jnp.int32), table)
+        item = jnp.asarray(taken[split:], jnp.int32)
+        hidden = model.read(past, item, jnp.zeros((len(item), len(reading.FEATURES))), table)[-1]
+        np.testing.assert_allclose(said, jax.nn.log_softmax(objective.scores(hidden, table)), atol=1e-4)
+
+
+def test_a_planted_habit_is_foreseen(circle):
+    task, fitter = circle
+    model = nnx.merge(nnx.graphdef(task.network), fitter.best)
+    history = np.array([[-1, 3, 4, 5], [7, 8, 9, 0]], np.int32)
+    found = next(foresight.log_probabilities(model, np.asarray(task.content), np.asarray(task.known), history))
+    assert found.argmax(axis=1).tolist() == [6, 1]
