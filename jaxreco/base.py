@@ -125,6 +125,13 @@ class Event(Struct):
     watch: Array  # f32[K], seconds
     hours: Array  # f32[], clock when it happened
 
+    @classmethod
+    def none_yet(cls, slate_size: int, history_length: int) -> Ring:
+        """An empty history: a ring of whole slates that holds at least `history_length` slots."""
+        slots = jnp.full(slate_size, EMPTY, jnp.int32)
+        nothing = cls(slots, jnp.zeros_like(slots), jnp.zeros(slate_size), jnp.float32(0.0))
+        return Ring.empty(-(-history_length // slate_size), nothing)
+
 
 class SessionSummary(Struct):
     """One past session, as the user remembers it."""
@@ -236,7 +243,8 @@ class UserState(Protocol):
         """Ring of `Event`."""
 
 
-MIND = ("mood", "trust", "boredom", "minutes", "budget", "satiation")  # of a user's state, where the model has them
+# Of a user's state, where the model has them; `unanswered` are slots to which a log holds no answer.
+MIND = ("mood", "trust", "boredom", "minutes", "budget", "satiation", "unanswered")
 
 
 def mind_of(user: Any) -> dict[str, Array]:

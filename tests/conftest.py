@@ -66,13 +66,6 @@ def small_catalog(n_items: int, seed: int = 0) -> Catalog:
     )
 
 
-def empty_history(slate_size: int, history_length: int) -> Ring:
-    """A ring of whole slates that holds at least history_length slots."""
-    slots = jnp.full(slate_size, EMPTY, jnp.int32)
-    nothing = Event(slots, jnp.zeros_like(slots), jnp.zeros(slate_size), jnp.float32(0.0))
-    return Ring.empty(-(-history_length // slate_size), nothing)
-
-
 # -- Coin ----------------------------------------------------------------------------------------------------
 
 
@@ -109,7 +102,7 @@ class Coin:
     def init(self, key: Array, params: CoinParams, catalog: Catalog) -> CoinState:
         pick, mood = rng.uniforms(key, 2)
         row = params.population.pick(pick)
-        return CoinState(row, jnp.float32(0.0), mood, empty_history(self.slate_size, self.history_length))
+        return CoinState(row, jnp.float32(0.0), mood, Event.none_yet(self.slate_size, self.history_length))
 
     def review(
         self, key: Array, state: CoinState, slate: Array, params: CoinParams, catalog: Catalog, context: Any
@@ -173,7 +166,7 @@ class Scripted:
     history_length: int
 
     def init(self, key: Array, params: Script, catalog: Catalog) -> ScriptedState:
-        return ScriptedState(jnp.float32(0.0), jnp.int32(0), empty_history(self.slate_size, self.history_length))
+        return ScriptedState(jnp.float32(0.0), jnp.int32(0), Event.none_yet(self.slate_size, self.history_length))
 
     def review(
         self, key: Array, state: ScriptedState, slate: Array, params: Script, catalog: Catalog, context: Any

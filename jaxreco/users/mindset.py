@@ -291,7 +291,7 @@ class Mindset:
             followed=jnp.bool_(False),
             seconds=params.usual_seconds,
             age=params.usual_age,
-            history=_empty_history(self.slate_size, self.history_length),
+            history=Event.none_yet(self.slate_size, self.history_length),
             sessions=Ring.empty(SESSIONS_REMEMBERED + 1, SessionSummary(zero, zero, zero, zero)),
         )
 
@@ -590,12 +590,6 @@ def _situation(row: Array, exposure: Array, request: Request, params: MindsetPar
 def _voice(state: MindsetState, traits: Traits, params: MindsetParams) -> Array:
     """Probability of speaking instead of leaving, as the slate comes."""
     return law.voice_probability(state.trust, traits.patience, state.minutes / state.budget, state.asked, params)
-
-
-def _empty_history(slate_size: int, history_length: int) -> Ring:
-    slots = jnp.full(slate_size, EMPTY, jnp.int32)
-    event = Event(slots, jnp.zeros_like(slots), jnp.zeros(slate_size), jnp.float32(0.0))
-    return Ring.empty(-(-history_length // slate_size), event)
 
 
 def _budget(uniform: Array, traits: Traits, params: MindsetParams) -> Array:
