@@ -17,8 +17,11 @@ from typing import Any
 from jaxreco.names import closest
 
 _ENVS: dict[str, str | Callable[..., Any]] = {
+    "Coat-v0": "jaxreco.envs.coat:make",
     "Feed-v0": "jaxreco.envs.feed:make",
+    "Jester-v0": "jaxreco.envs.jester:make",
     "MovieLens-v0": "jaxreco.envs.movielens:make",
+    "OpenBandit-v0": "jaxreco.envs.open_bandit:make",
 }
 _AGENTS: dict[str, str | Callable[..., Any]] = {
     "random": "jaxreco.agents.random:make",
@@ -34,6 +37,7 @@ _AGENTS: dict[str, str | Callable[..., Any]] = {
 }
 _BENCHMARKS: dict[str, str | Callable[..., Any]] = {
     "content": "jaxreco.benchmarks.content:run",
+    "fidelity": "jaxreco.benchmarks.fidelity:run",
     "instructions": "jaxreco.benchmarks.instructions:run",
     "mechanisms": "jaxreco.benchmarks.mechanisms:run",
     "ranking": "jaxreco.benchmarks.ranking:run",
@@ -83,7 +87,7 @@ def about(kind: str) -> dict[str, str]:
 def make(
     id: str,
     *,
-    slate_size: int = 10,
+    slate_size: int | None = None,
     history_length: int = 50,
     action_mode: str = "slate",
     choice: str = "cascade",
@@ -95,10 +99,10 @@ def make(
 
     Args:
       id: such as "Feed-v0".
-      slate_size: K, static. history_length: H, static.
+      slate_size: K, static; the world's own where it is None, mostly 10. history_length: H, static.
       action_mode: "slate", "item" or "query".
-      choice: the user's choice model, "cascade" or "mnl".
-      data: folder of real data, for the worlds that are fitted to some.
+      choice: the user's choice model, "cascade" or "mnl"; worlds of logged answers have none.
+      data: folder of real data, for the worlds that are made from some.
       user_model: "mindset".
       world: statics of the world itself, such as `n_items`.
 
@@ -113,12 +117,16 @@ def make(
     factory = _load(_ENVS[id])
     if action_mode == "item":
         slate_size = 1
+    accepted = inspect.signature(factory).parameters
+    if slate_size is None:
+        usual = accepted["slate_size"].default if "slate_size" in accepted else 10
+        slate_size = usual if isinstance(usual, int) else 10
     statics = dict(
         slate_size=slate_size, history_length=history_length, action_mode=action_mode, choice=choice, data=data, **world
     )
-    accepted = inspect.signature(factory).parameters
-    if "data" not in accepted and data is None:
-        del statics["data"]
+    for name, usual in (("data", None), ("choice", "cascade")):
+        if name not in accepted and statics[name] == usual:
+            del statics[name]
     _refuse_unknown(id, statics, accepted)
     _refuse_unclear(id, statics, accepted)
     env, params = factory(**statics)

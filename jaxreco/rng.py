@@ -14,6 +14,7 @@ import jax.numpy as jnp
 Array = jax.Array
 
 _GOLDEN = 0x9E3779B9  # 2**32 / golden ratio: a Weyl step that visits every word
+LONGEST = 32  # slate that is drawn without a table of the catalog: more comparisons would take minutes to compile
 
 
 def _mix(x: Array) -> Array:
@@ -51,13 +52,16 @@ def distinct(uniform: Array, n_items: int) -> Array:
     """i32[K]: an ordered sample of K different ids below `n_items`, every ordered sample equally likely.
 
     The k-th draw is a rank among the ids not taken yet; it moves past each taken id that is not above it.
-    K draws and K**2 / 2 comparisons, whatever the size of the catalog.
+    K draws and K**2 / 2 comparisons, whatever the size of the catalog; slates beyond LONGEST are the head of a shuffled
+    catalog instead.
 
     Args:
       uniform: f32[K] in (0, 1).
       n_items: I, at least K.
     """
     size = uniform.shape[0]
+    if size > LONGEST:
+        return _shuffled(uniform, n_items)
     taken: list[Array] = []  # in ascending order
     slate: list[Array] = []
     for k in range(size):
@@ -76,3 +80,14 @@ def _insert(ascending: list[Array], item: Array) -> list[Array]:
         out.append(jnp.minimum(other, item))
         item = jnp.maximum(other, item)
     return [*out, item]
+
+
+def _shuffled(uniform: Array, n_items: int) -> Array:
+    """i32[K]: the first K of a shuffle of all ids (Fisher & Yates; Durstenfeld 1964), a swap for each of f32[K]."""
+
+    def swap(k: Array, ids: Array) -> Array:
+        other = jnp.minimum(k + (uniform[k] * (n_items - k)).astype(jnp.int32), n_items - 1)
+        return ids.at[k].set(ids[other]).at[other].set(ids[k])
+
+    size = uniform.shape[0]
+    return jax.lax.fori_loop(0, size, swap, jnp.arange(n_items, dtype=jnp.int32))[:size]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,3 +148,20 @@ def load(folder: str | Path) -> Log:
     """The log in a folder, whichever set it is. Raises DataError where there is none, or it cannot be read."""
     folder = Path(folder).expanduser()
     return detect(folder).load(folder)
+
+
+def find(world: str, name: str, data: str | os.PathLike[str] | None) -> Path:
+    """The folder of the set `name` that a world is made from: `data` (JAXRECO_DATA where it is None), or one of that name inside it.
+
+    Raises DataError when neither names a folder, or it holds another set.
+    """
+    given = data or os.environ.get("JAXRECO_DATA")
+    if not given:
+        raise DataError(f"{world} is made from real data: pass data=FOLDER of {name}, or set JAXRECO_DATA to it.")
+    folder = Path(given).expanduser()
+    if (folder / name).is_dir() and not named(name).is_in(folder):
+        folder = folder / name
+    found = detect(folder)
+    if found.name != name:
+        raise DataError(f"{folder} holds {found.name}, and {world} is made from {name}: give the folder of that.")
+    return folder
