@@ -6,6 +6,7 @@ policies of Open Bandit would have been clicked.
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import time
 from collections.abc import Callable, Iterator
@@ -29,11 +30,11 @@ from jaxreco.report.standing import Estimate, words
 
 # The eight agents whose order is judged, and why each is among them. Named before any result was seen.
 AGENTS = {
-    "worst_first": "the floor: what others liked least; an order that cannot place it is worth nothing",
+    "worst_first": "the floor, what others liked least: an order that cannot place it is worth nothing",
     "random": "chance",
     "popularity": "what was rated oftenest, which need not be what was liked",
     "linucb": "a bandit that learns each person from the words of the jokes, and pays for exploring",
-    "best_first": "what others liked best: the best single list, so what is above it is personalisation",
+    "best_first": "what others liked best, the best single list: what is above it is personalisation",
     "item_knn": "neighbours of what was clicked",
     "ease": "linear weights from what was clicked, in closed form",
     "gaussian": "the best linear guess from all that this person answered, disliked jokes too",
@@ -61,7 +62,10 @@ def run(*, data: pathlib.Path, quick: bool = True, say: Say = lambda text: None)
     """
     began = time.perf_counter()
     mode = "quick" if quick else "full"
-    parts = {"jester": lambda folder: _jester(folder, FOLDS[mode], say), "open-bandit": lambda folder: _shop(folder, say)}
+    parts = {
+        "jester": lambda folder: _jester(folder, FOLDS[mode], say),
+        "open-bandit": lambda folder: _shop(folder, say),
+    }
     report = Report("fidelity", "; ".join(_PROTOCOL), mode, 0.0)
     for name, judge in parts.items():
         if not (data / name).is_dir():
@@ -74,8 +78,7 @@ def run(*, data: pathlib.Path, quick: bool = True, say: Say = lambda text: None)
     if not report.rows:
         raise DataError(f"{data} has neither {' nor '.join(parts)}: give the folder that holds them.")
     report.notes += _NOT_YET
-    for i, row in enumerate(report.rows):
-        report.rows[i] = Row(**{**vars(row), "mode": mode})
+    report.rows = [dataclasses.replace(row, mode=mode) for row in report.rows]
     report.wall_s = time.perf_counter() - began
     return report
 
@@ -99,35 +102,43 @@ def _jester(folder: pathlib.Path, folds: int, say: Say) -> tuple[list[Row], Any,
     log = jester.load(folder)
     told = responses(log)
     people = np.flatnonzero(told.require(policy_order.PICKS + 1, log.name))
-    outcomes = under(log, policy_order.Logged(told), people, folds, say)
+    outcomes = under(log, lambda train: policy_order.Logged(told), people, folds, say)
     halves = policy_order.halves(policy_order.table(outcomes), SPLITS)
     about: dict[str, Any] = {"dataset": "jester", "n_users": len(people), "n_seeds": folds}
     rows = list(_outcome_rows(outcomes, about))
     stable = Estimate(float(np.median(halves)), *(float(x) for x in np.percentile(halves, [2.5, 97.5])))
-    rows.append(Row("kendall_tau", *vars(stable).values(), protocol="half_vs_half", agent="logged", **about))
+    rows.append(Row("kendall_tau", protocol="half_vs_half", agent="logged", **vars(stable), **about))
     best, worst = ceiling(told, people)
     notes = [
         f"The order of the eight by one half of the people against the other: Kendall's tau {stable.value:.3f} (median of "
         f"{SPLITS} random halves, 95 % of them {stable.low:.3f} to {stable.high:.3f}).",
         f"Scale: each person's ten best rated jokes have a mean of {best:.2f}, its ten worst of {worst:.2f}.",
         f"{len(people):,} people; intervals are bootstraps over them, those of differences paired. * excludes 0.",
-        *(f"{name}: {why}." for name, why in AGENTS.items()),
+        "Agents: " + "; ".join(f"{name}, {why}" for name, why in AGENTS.items()) + ".",
     ]
     return rows, _outcome_table(outcomes), notes
 
 
 def under(
-    log: Log, answers: policy_order.Answers, people: np.ndarray, folds: int, say: Say = lambda text: None
+    log: Log,
+    answering: Callable[[Log], policy_order.Answers],
+    people: np.ndarray,
+    folds: int,
+    say: Say = lambda text: None,
 ) -> dict[str, np.ndarray]:
     """name -> f64[N]: each agent's outcome for people i64[N] of a Jester log, by whoever answers.
 
     Every person is in one fold, and agents, catalog and popularity that it meets come from the people of the others.
+
+    Args: answering, gives who answers for the people of a fold, from the rows of all others.
     """
     told = responses(log)
     scale = own_scale(told)
     found = {name: np.full(log.n_users, np.nan) for name in AGENTS}
     for number, split in enumerate(splits.folds_by_user(log, folds)):
-        env, params = world(log.rows(split.train), slate_size=log.n_items, history_length=log.n_items)
+        train = log.rows(split.train)
+        env, params = world(train, slate_size=log.n_items, history_length=log.n_items)
+        answers = answering(train)
         asked = np.intersect1d(people, log.user[split.test])
         for name in AGENTS:
             say(f"jester, fold {number + 1} of {folds}: {name}")
@@ -190,7 +201,15 @@ class Shown(NamedTuple):
 
 def _shop(folder: pathlib.Path, say: Say) -> tuple[list[Row], Any, list[str]]:
     rows = []
-    table = plain_table("open-bandit", "slots", "clicks", "clicks that\ncount", "ips, %", "snips, %", words=1)
+    table = plain_table(
+        "open-bandit",
+        "slots",
+        "clicks",
+        "clicks that\ncount",
+        "ips, clicks\nin 1,000",
+        "snips, clicks\nin 1,000",
+        words=1,
+    )
     for campaign in open_bandit.files_of(folder):
         say(f"open-bandit, {campaign}")
         log = open_bandit.load(folder, campaign)
@@ -199,14 +218,14 @@ def _shop(folder: pathlib.Path, say: Say) -> tuple[list[Row], Any, list[str]]:
             found = {name: Estimate(*offpolicy.bootstrap(e, shown.clicked, weight)) for name, e in ESTIMATORS.items()}
             about: dict[str, Any] = {"dataset": "open-bandit", "agent": policy, "n_users": None, "n_seeds": 1}
             for name, estimate in found.items():
-                rows.append(Row("ctr", *vars(estimate).values(), protocol=f"{campaign}/{name}", **about))
+                rows.append(Row("ctr", protocol=f"{campaign}/{name}", **vars(estimate), **about))
             counts = (len(log), int(shown.clicked.sum()), int((shown.clicked & (weight > 0)).sum()))
-            cells = (words(Estimate(*(100.0 * x for x in vars(e).values()))) for e in found.values())
+            cells = (words(Estimate(*(1000.0 * x for x in vars(e).values()))) for e in found.values())
             table.add_row(f"{campaign}: {policy}", *(f"{n:,}" for n in counts), *cells)
     notes = [
         "open-bandit has 38 to 46 clicks a campaign: intervals (bootstrap over slots), no target. Slots of one visit cannot be "
         "told, nor people; the policies do not look at who comes.",
-        *(f"{name}: {what}." for name, what in POLICIES.items()),
+        "Policies: " + "; ".join(f"{name}, {what}" for name, what in POLICIES.items()) + ".",
     ]
     return rows, table, notes
 
@@ -217,7 +236,9 @@ def policies(log: Log, seed: int = 0) -> Shown:
     Raises DataError for a log without clicks or chances.
     """
     if log.actions is None or log.propensity is None:
-        raise DataError(f"{log.name} has no clicks or no chances with which items were shown: bring a random policy's log.")
+        raise DataError(
+            f"{log.name} has no clicks or no chances with which items were shown: bring a random policy's log."
+        )
     clicked = (log.actions & CLICK) != 0
     half = np.random.default_rng(seed).permutation(len(log)) % 2
     target = {name: np.full(len(log), 1.0 / log.n_items) for name in POLICIES}
@@ -226,9 +247,8 @@ def policies(log: Log, seed: int = 0) -> Shown:
         judged, other = half == part, half != part
         shown = np.bincount(log.item[other], minlength=log.n_items)
         rate = np.bincount(log.item[other], clicked[other], minlength=log.n_items) / np.maximum(shown, 1)
-        place = np.empty(log.n_items, np.int64)
-        place[np.lexsort((np.random.default_rng(seed).random(log.n_items), -rate))] = np.arange(log.n_items)  # ties by lot
-        chosen = place[log.item[judged]] < upper
+        lot = np.random.default_rng(seed).random(log.n_items)  # breaks ties
+        chosen = np.isin(log.item[judged], np.lexsort((lot, -rate))[:upper])
         target["clicked"][judged] = chosen / max(upper, 1)
         target["unclicked"][judged] = ~chosen / max(log.n_items - upper, 1)
     return Shown(clicked, {name: offpolicy.weights(log.propensity, chances) for name, chances in target.items()})

@@ -139,7 +139,12 @@ class LinUCB:
         return jax.lax.top_k(bound, obs.slate.shape[0])[1], None, None
 
 
-KINDS = {"best_first": Ordered(1.0), "worst_first": Ordered(-1.0), "gaussian": Gaussian(), "linucb": LinUCB()}
+KINDS: dict[str, Ordered | Gaussian | LinUCB] = {
+    "best_first": Ordered(1.0),
+    "worst_first": Ordered(-1.0),
+    "gaussian": Gaussian(),
+    "linucb": LinUCB(),
+}
 
 
 def make(kind: str = "best_first") -> Ordered | Gaussian | LinUCB:

@@ -15,6 +15,7 @@ from jaxreco.base import EnvParams
 from jaxreco.data import coat, sets
 from jaxreco.env import RecoEnv
 from jaxreco.envs import replayed
+from jaxreco.errors import DataError
 
 VERSION = "0.1"
 LOOK_SECONDS = 5.0  # a prior: how long a person looks at a coat
@@ -40,7 +41,7 @@ def make(
     """
     log = coat.load(sets.find("Coat-v0", "coat", data))
     if log.items.tags is None:
-        raise replayed.DataError("Coat-v0 needs the features of the coats (user_item_features): add the folder.")
+        raise DataError("Coat-v0 needs the features of the coats (user_item_features): add the folder.")
     kinds = [next((tag.removeprefix(KIND) for tag in tags if tag.startswith(KIND)), "other") for tags in log.items.tags]
     return replayed.world(
         "Coat-v0", VERSION, log, seconds=np.full(log.n_items, LOOK_SECONDS),

@@ -49,7 +49,9 @@ def make(
     if campaign not in open_bandit.CAMPAIGNS:
         raise ValueError(f"There is no campaign {campaign!r}.{closest(campaign, open_bandit.CAMPAIGNS)}")
     if slate_size > PLACES:
-        raise ValueError(f"slate_size is {slate_size}, and the log has answers at {PLACES} places: choose 1 to {PLACES}.")
+        raise ValueError(
+            f"slate_size is {slate_size}, and the log has answers at {PLACES} places: choose 1 to {PLACES}."
+        )
     log = open_bandit.load(sets.find("OpenBandit-v0", "open-bandit", data), campaign)
     return world(log, width, slate_size, history_length, action_mode)
 
@@ -58,9 +60,9 @@ def world(
     log: Log, width: int = 16, slate_size: int = PLACES, history_length: int = 50, action_mode: Any = "slate"
 ) -> tuple[RecoEnv, EnvParams]:
     """The same of a log that is read already, or of some rows of it."""
-    population = Population(traits=visits(log), weights=jnp.asarray(_weights(log)))
-    shown = np.bincount(log.item, minlength=log.n_items)
-    clicked = (log.actions & CLICK) != 0  # type: ignore[operator]
+    slots = visits(log)
+    population = Population(traits=slots, weights=jnp.asarray(_weights(log)))
+    shown, clicked = np.bincount(log.item, minlength=log.n_items), np.asarray(slots.click)
     rate = np.bincount(log.item, clicked, minlength=log.n_items) / (shown + replayed.SHRINKAGE)
     tags = log.items.tags or [()] * log.n_items
     catalog, names = replayed.catalog_of(
@@ -88,6 +90,8 @@ def visits(log: Log) -> Slot:
 def _weights(log: Log) -> np.ndarray:
     """f32[P]: how often each row comes, in inverse proportion to the chance of its item, 1 on average."""
     if log.propensity is None or not (log.propensity > 0).all():
-        raise DataError(f"{log.name} has no chances above 0 with which items were shown: bring a log of a random policy.")
+        raise DataError(
+            f"{log.name} has no chances above 0 with which items were shown: bring a log of a random policy."
+        )
     inverse = 1.0 / log.propensity.astype(np.float64)
     return (inverse / inverse.mean()).astype(np.float32)

@@ -43,7 +43,13 @@ def world(
     scale = own_scale(told)
     popularity = told.known.sum(axis=0) / told.known.sum()
     catalog, names = catalog_of(
-        log.items, width, seconds=seconds, popularity=popularity, quality=_quality(log), titles=titles, categories=categories
+        log.items,
+        width,
+        seconds=seconds,
+        popularity=popularity,
+        quality=_quality(log),
+        titles=titles,
+        categories=categories,
     )
     env = RecoEnv(
         name=name, version=version, user_model=Replay(log.n_items, slate_size, history_length), n_items=log.n_items,
@@ -97,4 +103,6 @@ def _interactions(log: Log) -> Interactions:
     user, item = np.nonzero(told.known)
     value = told.value[user, item]
     weight = 0.5 * (value >= scale.click_at[user]) + 0.5 * (value >= scale.like_at[user])
-    return Interactions(user.astype(np.int32), item.astype(np.int32), weight.astype(np.float32), log.n_users, log.n_items)
+    return Interactions(
+        user.astype(np.int32), item.astype(np.int32), weight.astype(np.float32), log.n_users, log.n_items
+    )

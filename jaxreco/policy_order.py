@@ -105,13 +105,13 @@ def pick(
     if getattr(agent, "privileged", False):
         raise DataError(f"{type(agent).__name__} reads a mindset, and people of a log have none: take another agent.")
     padded = np.resize(people, -(-len(people) // BLOCK) * BLOCK)
-    memory = _memory(agent, agent_params, padded)
+    rows, click_at, like_at = (jnp.asarray(x) for x in (padded, scale.click_at[padded], scale.like_at[padded]))
+    memory = _memory(agent, agent_params, rows)
     item, value = np.full((len(padded), picks), EMPTY, np.int32), np.zeros((len(padded), picks), np.float32)
     left, row = may[padded].copy(), np.arange(len(padded))
     for turn in range(picks):
-        actions = actions_of(value, item >= 0, scale.click_at[padded, None], scale.like_at[padded, None])
-        shown = (jnp.asarray(item), actions, jnp.int32(turn))
-        ranking, memory = _rank(key, agent, agent_params, catalog, jnp.asarray(padded, jnp.int32), memory, *shown)
+        shown = (jnp.asarray(item), jnp.asarray(value), jnp.int32(turn))
+        ranking, memory = _rank(key, agent, agent_params, catalog, rows, memory, *shown, click_at, like_at)
         ranked = np.asarray(ranking)
         item[:, turn] = ranked[row, np.argmax(left[row[:, None], ranked], axis=1)]
         left[row, item[:, turn]] = False
@@ -126,17 +126,21 @@ def _memory(agent: Any, agent_params: Any, people: Array) -> Any:
 
 @functools.partial(jax.jit, static_argnames="agent")
 def _rank(
-    key: Array, agent: Any, agent_params: Any, catalog: Catalog, people: Array, memory: Any, item: Array, actions: Array, turn: Array
+    key: Array, agent: Any, agent_params: Any, catalog: Catalog, people: Array, memory: Any, item: Array, value: Array,
+    turn: Array, click_at: Array, like_at: Array,
 ) -> tuple[Array, Any]:  # fmt: skip
-    """(i32[N, I], memory): the agent's order of the catalog before a turn. item, actions i32[N, T], EMPTY from the turn on."""
+    """(i32[N, I], memory): the agent's order of the catalog before a turn.
 
-    def one(person: Array, memory: Any, item: Array, actions: Array) -> tuple[Array, Any]:
-        obs = observation(item, actions, turn, catalog)
+    Args: people i32[N]. item i32[N, T], EMPTY from the turn on, and value f32[N, T]. click_at, like_at f32[N].
+    """
+
+    def one(person: Array, memory: Any, item: Array, value: Array, *at: Array) -> tuple[Array, Any]:
+        obs = observation(item, actions_of(value, item >= 0, *at), turn, catalog)
         key_turn = jax.random.fold_in(jax.random.fold_in(key, person), turn)
         ranking, memory, _ = agent.act(key_turn, agent_params, memory, obs, catalog)
         return ranking, memory
 
-    return jax.vmap(one)(people, memory, item, actions)
+    return jax.vmap(one)(people, memory, item, value, click_at, like_at)
 
 
 def observation(item: Array, actions: Array, turn: Array, catalog: Catalog) -> Observation:
@@ -193,9 +197,7 @@ def kendall(first: np.ndarray, second: np.ndarray) -> float:
     return float(kendalltau(first, second).statistic)
 
 
-def tau(
-    first: np.ndarray, second: np.ndarray, seed: int = 0, resamples: int = RESAMPLES
-) -> tuple[float, float, float]:
+def tau(first: np.ndarray, second: np.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> tuple[float, float, float]:
     """(tau, low, high) between two orders of A agents by the same people: the 95 % percentile bootstrap over people.
 
     Resampling adds noise to both means, so near agents change places oftener than they would: the interval lies low.
@@ -205,7 +207,9 @@ def tau(
     Raises DataError where they are not of the same people and agents.
     """
     if np.shape(first) != np.shape(second):
-        raise DataError(f"Tables of {np.shape(first)} and {np.shape(second)}: they must be of the same people and agents.")
+        raise DataError(
+            f"Tables of {np.shape(first)} and {np.shape(second)}: they must be of the same people and agents."
+        )
     rng, n = np.random.default_rng(seed), len(first)
     draws = (rng.integers(n, size=n) for _ in range(resamples))
     found = [kendall(first[rows].mean(axis=0), second[rows].mean(axis=0)) for rows in draws]

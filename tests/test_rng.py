@@ -192,3 +192,25 @@ def test_distinct_is_drawing_from_a_shrinking_list(n_items: int, size: int) -> N
 @pytest.mark.parametrize(("uniform", "expected"), [(2.0**-24, [0, 1, 2]), (1 - 2.0**-24, [9, 8, 7])])
 def test_distinct_at_the_edges(uniform: float, expected: list[int]) -> None:
     assert np.asarray(rng.distinct(jnp.full(3, uniform), 10)).tolist() == expected
+
+
+def test_a_long_slate_is_the_head_of_a_shuffle() -> None:
+    """Distinct, every item as likely at every place, and every pair of neighbours as likely."""
+    n, items, size = 20_000, 40, rng.LONGEST + 1
+    draw = jax.jit(jax.vmap(lambda key: rng.distinct(rng.uniforms(key, size), items)))
+    slates = np.asarray(draw(jax.random.split(jax.random.key(1), n)))
+    assert slates.dtype == np.int32
+    assert (np.diff(np.sort(slates, axis=1), axis=1) > 0).all()
+    assert slates.min() == 0
+    assert slates.max() == items - 1
+    for place in (0, 1, size - 1):
+        assert stats.chisquare(np.bincount(slates[:, place], minlength=items)).pvalue > 1e-4
+    pairs = slates[:, 0] * items + slates[:, 1]
+    counts = np.bincount(pairs, minlength=items**2)[np.arange(items**2) % (items + 1) != 0]
+    assert stats.chisquare(counts).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("uniform", [2.0**-24, 1 - 2.0**-24])
+def test_a_long_slate_at_the_edges(uniform: float) -> None:
+    slate = np.asarray(rng.distinct(jnp.full(50, uniform), 50))
+    assert sorted(slate.tolist()) == list(range(50))

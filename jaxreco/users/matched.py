@@ -84,8 +84,6 @@ class Matched:
         )
         return state, feedback, Instruction.silent(), Trace.silent()
 
-    def revisit(
-        self, key: Array, state: MatchedState, params: Any, context: Context
-    ) -> tuple[MatchedState, Array]:
+    def revisit(self, key: Array, state: MatchedState, params: Any, context: Context) -> tuple[MatchedState, Array]:
         """No time passes: nobody in the log can be told to have come back. The key is not needed."""
         return state.replace(minutes=jnp.float32(0.0)), jnp.float32(0.0)
