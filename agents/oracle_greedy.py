@@ -32,7 +32,8 @@ class OracleGreedy:
     tile: ClassVar[int] = 128
 
     def init(self, key: Array, env: Any, catalog: Catalog, truth: Any) -> None:
-        """No parameters: everything is in the truth."""
+        """No parameters: everything is in the truth. Raises JaxrecoError for users without a mindset."""
+        mindset.read_by(self, truth.user)
 
     def reset(self, agent_params: None) -> None:
         """No memory: the user's is read."""

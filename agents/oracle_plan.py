@@ -56,7 +56,11 @@ class OraclePlan:
         return dataclasses.replace(self, env=env)
 
     def init(self, key: Array, env: Any, catalog: Catalog, truth: EnvParams) -> Params:
-        """Measure what an hour earns; a gap beyond the horizon counts up to it. The key is consumed."""
+        """Measure what an hour earns; a gap beyond the horizon counts up to it. The key is consumed.
+
+        Raises JaxrecoError for users without a mindset.
+        """
+        mindset.read_by(self, truth.user)
         greedy, nothing = dataclasses.replace(self, env=env, rollouts=0), Params(jnp.float32(0.0))
         ran = rollout(key, env, truth, greedy, nothing, users=TRIAL_USERS, turns=TRIAL_TURNS, trajectory=True)
         hours = jnp.minimum(ran.trajectory.info["hours"], truth.horizon_hours)  # type: ignore[union-attr]

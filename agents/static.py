@@ -41,7 +41,11 @@ class Static:
     privileged: ClassVar[bool] = True
 
     def init(self, key: Array, env: Any, catalog: Catalog, truth: EnvParams) -> Playlist:
-        """Build lists from the true tastes and keep the one that earns most. The key is consumed."""
+        """Build lists from the true tastes and keep the one that earns most. The key is consumed.
+
+        Raises JaxrecoError for users without a mindset.
+        """
+        mindset.read_by(self, truth.user)
         longest = min(max(LENGTHS), catalog.n_items)
         lengths = sorted({min(n, longest) for n in LENGTHS})
         key_sample, key_trial = jax.random.split(key)

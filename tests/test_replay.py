@@ -16,7 +16,7 @@ import jaxreco
 from jaxreco.base import CLICK, EMPTY, EXAMINED, LIKE, Context
 from jaxreco.data.responses import own_scale, responses
 from jaxreco.envs import jester as jester_world
-from jaxreco.errors import DataError
+from jaxreco.errors import DataError, JaxrecoError
 from jaxreco.testing import check_env, quick_jit
 from jaxreco.users.replay import Replay, actions_of
 
@@ -271,3 +271,9 @@ def test_the_real_worlds(name: str, people: int, items: int, answered: float) ->
 def test_the_scale_of_a_person_is_its_own(folder) -> None:
     told = responses(log_of(many()))
     assert ((told.value >= own_scale(told).click_at[:, None]) & told.known).sum(axis=1).min() > 0
+
+
+@pytest.mark.parametrize("name", ["static", "oracle_greedy", "oracle_plan"])
+def test_agents_that_read_a_mindset_say_that_there_is_none(world, name) -> None:
+    with pytest.raises(JaxrecoError, match=r"reads a mindset, and these users have none \(ReplayParams\)"):
+        jaxreco.make_agent(name, jax.random.key(0), *world)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from jaxreco import base, rng
 from jaxreco.base import EMPTY, Catalog, Context, Event, Feedback, Instruction, SessionSummary, Trace
+from jaxreco.errors import JaxrecoError
 from jaxreco.population import Population
 from jaxreco.ring import Ring
 from jaxreco.sparse import rarely
@@ -163,6 +164,14 @@ class MindsetParams(Struct):
     honour_mood: Any = param(default=0.1, low=0.0, high=1.0, doc="mood gained by being heard; twice lost", unit="1")
     honour_trust: Any = param(default=0.02, low=0.0, high=1.0, doc="trust gained by being heard; twice lost", unit="1")
     honour_boredom: Any = param(default=0.5, low=0.0, high=1.0, doc="boredom forgotten by being heard", unit="1")
+
+
+def read_by(agent: Any, params: Any) -> None:
+    """Raise JaxrecoError where an agent that reads a mindset meets users of another kind. Args: params, of a user model."""
+    if not isinstance(params, MindsetParams):
+        raise JaxrecoError(
+            f"{type(agent).__name__} reads a mindset, and these users have none ({type(params).__name__}): take another agent."
+        )
 
 
 class MindsetState(Struct):
