@@ -7,6 +7,7 @@ policies of Open Bandit would have been clicked.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 import time
 from collections.abc import Callable, Iterator
@@ -102,10 +103,11 @@ def _jester(folder: pathlib.Path, folds: int, say: Say) -> tuple[list[Row], Any,
     log = jester.load(folder)
     told = responses(log)
     people = np.flatnonzero(told.require(policy_order.PICKS + 1, log.name))
-    outcomes = under(log, lambda train: policy_order.Logged(told), people, folds, say)
+    said = under(log, lambda train: policy_order.Logged(told), people, folds, say)
+    outcomes = {name: values.mean(axis=1) for name, values in said.items()}
     halves = policy_order.halves(policy_order.table(outcomes), SPLITS)
     about: dict[str, Any] = {"dataset": "jester", "n_users": len(people), "n_seeds": folds}
-    rows = list(_outcome_rows(outcomes, about))
+    rows = list(_outcome_rows(said, about))
     stable = Estimate(float(np.median(halves)), *(float(x) for x in np.percentile(halves, [2.5, 97.5])))
     rows.append(Row("kendall_tau", protocol="half_vs_half", agent="logged", **vars(stable), **about))
     best, worst = ceiling(told, people)
@@ -116,7 +118,7 @@ def _jester(folder: pathlib.Path, folds: int, say: Say) -> tuple[list[Row], Any,
         f"{len(people):,} people; intervals are bootstraps over them, those of differences paired. * excludes 0.",
         "Agents: " + "; ".join(f"{name}, {why}" for name, why in AGENTS.items()) + ".",
     ]
-    return rows, _outcome_table(outcomes), notes
+    return rows, _outcome_table(said), notes
 
 
 def under(
@@ -126,7 +128,7 @@ def under(
     folds: int,
     say: Say = lambda text: None,
 ) -> dict[str, np.ndarray]:
-    """name -> f64[N]: each agent's outcome for people i64[N] of a Jester log, by whoever answers.
+    """name -> f64[N, T]: what people i64[N] of a Jester log said of each agent's picks, in turn, by whoever answers.
 
     Every person is in one fold, and agents, catalog and popularity that it meets come from the people of the others.
 
@@ -134,7 +136,7 @@ def under(
     """
     told = responses(log)
     scale = own_scale(told)
-    found = {name: np.full(log.n_users, np.nan) for name in AGENTS}
+    found = {name: np.full((log.n_users, policy_order.PICKS), np.nan) for name in AGENTS}
     for number, split in enumerate(splits.folds_by_user(log, folds)):
         train = log.rows(split.train)
         env, params = world(train, slate_size=log.n_items, history_length=log.n_items)
@@ -146,7 +148,7 @@ def under(
             picked = policy_order.pick(
                 jax.random.key(1), agent, fitted, params.catalog, answers, asked, told.known, scale
             )
-            found[name][asked] = picked.outcome
+            found[name][asked] = picked.value
     return {name: values[people] for name, values in found.items()}
 
 
@@ -165,27 +167,33 @@ def ceiling(told: Responses, people: np.ndarray) -> tuple[float, float]:
     return float(np.mean(best)), float(ordered[:, :picks].mean())
 
 
-def _outcome_rows(outcomes: dict[str, np.ndarray], about: dict[str, Any]) -> Iterator[Row]:
-    for name, values in outcomes.items():
-        yield Row("rating", *interval(values), protocol="ten_picks", agent=name, **about)
+def _outcome_rows(said: dict[str, np.ndarray], about: dict[str, Any]) -> Iterator[Row]:
+    for name, values in said.items():
+        row = functools.partial(Row, protocol="ten_picks", agent=name, **about)
+        yield row("rating", *interval(values.mean(axis=1)))
+        yield row("rating@1", *interval(values[:, 0]))
+        yield row(f"rating@{policy_order.PICKS}", *interval(values[:, -1]))
         if name != AGAINST:
-            differences = interval(values - outcomes[AGAINST])
-            yield Row("rating", *differences, protocol="ten_picks", agent=name, against=AGAINST, **about)
+            yield row("rating", *interval((values - said[AGAINST]).mean(axis=1)), against=AGAINST)
 
 
-def _outcome_table(outcomes: dict[str, np.ndarray]) -> Any:
+def _outcome_table(said: dict[str, np.ndarray]) -> Any:
     """Best first; each less the one below it, which says whether the two are told apart."""
-    table = plain_table("jester", "mean rating", f"less {AGAINST}", "less the next", words=1)
-    order = sorted(outcomes, key=lambda name: -outcomes[name].mean())
+    table = plain_table(
+        "jester", "mean rating", f"less {AGAINST}", "less the next", "first pick", f"pick {policy_order.PICKS}", words=1
+    )
+    table.padding = (0, 1, 0, 0)
+    order = sorted(said, key=lambda name: -said[name].mean())
     for name, after in zip(order, [*order[1:], None], strict=True):
-        cells = [words(Estimate(*interval(outcomes[name])))]
+        cells = [words(Estimate(*interval(said[name].mean(axis=1))))]
         for other in (AGAINST, after):
             if other is None or other == name:
                 cells.append("")
                 continue
-            less = Estimate(*interval(outcomes[name] - outcomes[other]))
+            less = Estimate(*interval((said[name] - said[other]).mean(axis=1)))
             cells.append(words(less, sign=True) + ("" if less.verdict == "not told apart" else " *"))
-        table.add_row(name, *cells)
+        ends = (words(Estimate(*interval(said[name][:, at]))) for at in (0, -1))
+        table.add_row(name, *cells, *ends)
     return table
 
 

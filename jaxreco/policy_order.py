@@ -110,7 +110,7 @@ def pick(
     item, value = np.full((len(padded), picks), EMPTY, np.int32), np.zeros((len(padded), picks), np.float32)
     left, row = may[padded].copy(), np.arange(len(padded))
     for turn in range(picks):
-        shown = (jnp.asarray(item), jnp.asarray(value), jnp.int32(turn))
+        shown = (jnp.array(item), jnp.array(value), jnp.int32(turn))  # copies: the arrays are written to below
         ranking, memory = _rank(key, agent, agent_params, catalog, rows, memory, *shown, click_at, like_at)
         ranked = np.asarray(ranking)
         item[:, turn] = ranked[row, np.argmax(left[row[:, None], ranked], axis=1)]

@@ -48,7 +48,7 @@ def values(report: Any, **wanted: Any) -> dict[str, Any]:
 @pytest.mark.usefixtures("small")
 def test_all_of_it(data: Path) -> None:
     report = fidelity.run(data=data)
-    picked = values(report, dataset="jester", protocol="ten_picks", against=None)
+    picked = values(report, dataset="jester", metric="rating", against=None)
     assert tuple(picked) == tuple(fidelity.AGENTS)
     told = responses(log_of(many()))
     people = np.flatnonzero(told.known.sum(axis=1) > policy_order.PICKS)
@@ -62,6 +62,8 @@ def test_all_of_it(data: Path) -> None:
     less = values(report, dataset="jester", against="random")
     assert less["gaussian"].low > 0 > less["worst_first"].high
     assert less["gaussian"].value == pytest.approx(value["gaussian"] - value["random"])
+    first, last = (values(report, metric=metric)["best_first"].value for metric in ("rating@1", "rating@10"))
+    assert first > value["best_first"] > last
     tau = values(report, metric="kendall_tau")["logged"]
     assert 0.5 < tau.low <= tau.value <= tau.high <= 1.0
     clicks = values(report, dataset="open-bandit", protocol="men/ips")
@@ -104,6 +106,7 @@ def test_the_people_asked_are_not_those_the_agents_learned_from(monkeypatch) -> 
     monkeypatch.setattr(policy_order, "pick", spy)
     people = np.flatnonzero(told.known.sum(axis=1) > 10)
     found = fidelity.under(log, answering, people, 4)
+    assert found["best_first"].shape == (len(people), 10)
     assert len(seen) == 4
     assert len(met) == 8
     assert all(not learned & asked for learned, asked in met)

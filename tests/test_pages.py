@@ -10,6 +10,7 @@ import jax
 from conftest import coin_world
 
 from jaxreco import registry
+from jaxreco.benchmarks import fidelity
 
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
 
@@ -37,3 +38,12 @@ def test_the_contract_page_names_every_key_of_info(coin, key):
     terms = re.search(r"`reward_terms`.*\| (.*) \|", table)
     assert terms is not None
     assert sorted(terms[1].split(", ")) == sorted(step.info["reward_terms"])
+
+
+def test_the_replay_page_runs_and_names_the_agents_of_the_benchmark():
+    exec(compile(blocks("replay.md"), "replay.md", "exec"), {})
+    table = (
+        (DOCS / "replay.md").read_text(encoding="utf-8").partition("| why it is among them |")[2].partition("\n\n")[0]
+    )
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(fidelity.AGENTS)

@@ -257,15 +257,20 @@ def test_coats_without_features_are_refused(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "people", "items", "answered"), [("Jester-v0", 3_527, 100, 0.612), ("Coat-v0", 290, 300, 0.08)]
+    ("name", "people", "items", "answered", "clicked", "liked"),
+    [("Jester-v0", 3_527, 100, 0.612, 0.544, 0.261), ("Coat-v0", 290, 300, 0.08, 0.467, 0.376)],
 )
-def test_the_real_worlds(name: str, people: int, items: int, answered: float) -> None:
+def test_the_real_worlds(name: str, people: int, items: int, answered: float, clicked: float, liked: float) -> None:
     folder = SHARED / name.partition("-")[0].lower()
     if not folder.is_dir():
         pytest.skip(f"{folder.name} is not in {SHARED}")
     env, params = jaxreco.make(name, data=folder)
     assert (params.population.size, env.n_items, env.slate_size) == (people, items, 10)
-    assert float(params.population.traits.known.mean()) == pytest.approx(answered, abs=5e-4)
+    own = params.population.traits
+    actions = np.asarray(actions_of(own.value, own.known, own.click_at[:, None], own.like_at[:, None]))
+    assert float(own.known.mean()) == pytest.approx(answered, abs=5e-4)
+    assert ((actions & CLICK) > 0).sum() / own.known.sum() == pytest.approx(clicked, abs=5e-4)
+    assert ((actions & LIKE) > 0).sum() / own.known.sum() == pytest.approx(liked, abs=5e-4)
 
 
 def test_the_scale_of_a_person_is_its_own(folder) -> None:
