@@ -6,7 +6,6 @@ Closed forms, fitted to logs and tuned inside the folds: the rows that a learned
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,18 +13,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxreco.benchmarks.report import Report, Row, plain_table
-from jaxreco.data import sets, splits, tables
+from jaxreco.benchmarks.given import Given, read_set, refuse, sets_in
+from jaxreco.benchmarks.report import Report, Row, Say, bar, cell, plain_table, three, under
+from jaxreco.data import splits
 from jaxreco.data.log import Log
 from jaxreco.errors import DataError
 from jaxreco.evaluation import interval
-from jaxreco.names import closest
 from jaxreco.ranking import closed, metrics, tuning
 from jaxreco.ranking.cases import Cases, answered, but_last, but_users, draws, last_items, read, several
 from jaxreco.report.standing import Estimate
 
 CV, RANDOM20, FULL = "cv10/random20", "random20", "full"
-SETS = ("movielens-100k", "lastfm-sequences", "instruments-2018")
 FOLDS, REDRAWS = 10, 100
 HIDDEN, INNER = 3000, 1000  # users of Instruments whose last items are ranked, and others by whom is tuned
 REGULARISATIONS = {"instruments-2018": (50.0, 200.0, 500.0)}  # of EASE: each takes minutes with as many items
@@ -38,18 +36,7 @@ KNOWN = (
     "hard20 is left out: it needs the candidates of a SASRec, and there is none here yet.",
 )
 
-Say = Callable[[str], None]
 Inner = Callable[[Log], tuning.Inner]
-
-
-class Given(NamedTuple):
-    """One data set, as far as it is given."""
-
-    name: str
-    log: Log
-    validation: np.ndarray  # i64[V], numbers of the users that the protocol names; none of Instruments
-    test: np.ndarray | Cases | None  # users, or cases, that are held out of everything else; None where there are none
-    over_time: bool  # leave-one-out over time: everybody's history is trained on
 
 
 class Job(NamedTuple):
@@ -91,24 +78,19 @@ def run(
     Raises DataError for data that is missing or broken, a split or data set that is not there.
     """
     began = time.perf_counter()
-    if split not in ("validation", "test"):
-        raise DataError(f"There is no split {split!r}.{closest(split, ['validation', 'test'])}")
-    if test is not None and dataset is None:
-        raise DataError(f"Whose items {test} names is not said: add --dataset with one of {', '.join(SETS)}.")
-    if dataset is not None and dataset not in SETS:
-        raise DataError(f"The benchmark ranking has no data set {dataset!r}.{closest(dataset, SETS)}")
+    refuse("ranking", split, test, dataset)
     mode = "quick" if quick else "full"
     rows: list[Row] = []
     made, notes = [], []
-    for name in (dataset,) if dataset else _found(data):
+    for name in (dataset,) if dataset else sets_in(data):
         say(f"reading {name}")
-        given = _read(data / name, name)
+        given = read_set(data / name, name)
         cases = read(test, given.log.items.ids) if test is not None else None
         part = "test" if test is not None else split
         if part == "test" and cases is None and given.test is None and dataset is None:
             notes.append(f"{name} is left out: its folder holds no test part.")
             continue
-        measured = list(_measure(given, part, cases, redraws, folds, _under(name, say)))
+        measured = list(_measure(given, part, cases, redraws, folds, under(name, say)))
         rows += [dataclasses.replace(row, dataset=name, split=part, mode=mode) for row in _rows(measured)]
         made.append(_table(name, measured))
         notes.append(_chosen(name, measured[0]))
@@ -134,49 +116,6 @@ def run(
         benchmark="ranking", protocol=protocol, mode=mode, wall_s=time.perf_counter() - began, rows=rows, notes=notes,
         tables=made, device="CPU (NumPy)",
     )  # fmt: skip
-
-
-# -- data ----------------------------------------------------------------------------------------------------
-
-
-def _found(data: pathlib.Path) -> list[str]:
-    names = [name for name in SETS if (data / name).is_dir()]
-    if not names:
-        raise DataError(f"{data} has no folder {', '.join(SETS[:-1])} or {SETS[-1]}: give the folder that holds them.")
-    return names
-
-
-def _read(folder: pathlib.Path, name: str) -> Given:
-    """A data set with its validation users, and its test part where the folder holds one."""
-    log, nobody = sets.load(folder), np.zeros(0, np.int64)
-    test = folder / "test.jsonl"
-    if name == "movielens-100k":
-        held = _named(folder / "test_users.json", log) if (folder / "test_users.json").exists() else None
-        cases = read(test, log.items.ids) if test.exists() else held
-        return Given(name, log, _named(folder / "validation_users.json", log), cases, False)
-    cases = read(test, log.items.ids) if test.exists() else None
-    if name == "lastfm-sequences":
-        more = read(folder / "validation.jsonl", log.items.ids)
-        return Given(name, _with(log, more), np.arange(log.n_users, log.n_users + len(more.target)), cases, False)
-    return Given(name, log, nobody, cases, True)
-
-
-def _named(path: pathlib.Path, log: Log) -> np.ndarray:
-    """i64[V]: the users that a JSON list of ids names."""
-    with tables.reading(path):
-        ids = json.loads(path.read_text())
-    if not isinstance(ids, list) or not all(type(id) is int for id in ids):
-        raise DataError(f"{path} must be a list of user ids: download it again.")
-    return tables.placed(path, "user", np.array(ids, np.int64), log.user_ids).astype(np.int64)
-
-
-def _with(log: Log, more: Cases) -> Log:
-    """A log of sequences with further users, whose last items are the cases' targets."""
-    table = np.column_stack([more.history, more.target])
-    who, place = np.nonzero(table >= 0)
-    user_ids = np.arange(log.n_users + len(table))
-    item = np.append(log.item, table[who, place])
-    return Log.of(log.name, np.append(log.user, log.n_users + who), item, log.items, user_ids)
 
 
 # -- measuring -----------------------------------------------------------------------------------------------
@@ -232,10 +171,10 @@ def measure(
     recipes: dict[str, list[closed.Recipe]] = {}
     for number, job in enumerate(jobs):
         fold[job.cases] = number
-        told = _under(f"{protocol}, {_bar(number, len(jobs))}", say)
-        chosen = tuning.recipes(job.inner(job.train), _under("tuning", told), regularisations)
+        told = under(f"{protocol}, {bar(number, len(jobs))}", say)
+        chosen = tuning.recipes(job.inner(job.train), under("tuning", told), regularisations)
         fades = {recipe.fade for recipe in chosen.values()}
-        parts = closed.Parts(job.train, cases.history[job.cases], fades, _under("ranking", told))
+        parts = closed.Parts(job.train, cases.history[job.cases], fades, under("ranking", told))
         for row, recipe in chosen.items():
             recipes.setdefault(row, []).append(recipe)
             scores = parts.scores(recipe)
@@ -243,16 +182,6 @@ def measure(
                 kept = values.setdefault(row, {}).setdefault(metric, np.full(len(cases.target), np.nan))
                 kept[job.cases] = found
     return Measured(protocol, values, fold, recipes)
-
-
-def _under(what: str, say: Say) -> Say:
-    """Says it of something."""
-    return lambda text: say(f"{what}: {text}")
-
-
-def _bar(done: int, total: int) -> str:
-    width = 20 * done // total
-    return f"part {done + 1} of {total} {'━' * width}{'─' * (20 - width)}"
 
 
 def _metrics(scores: np.ndarray, cases: Cases, candidates: list[Any], chosen: np.ndarray) -> dict[str, np.ndarray]:
@@ -308,20 +237,11 @@ def _table(name: str, measured: list[Measured]) -> Any:
     table.padding = (0, 1, 0, 0)
     for agent in first.values:
         gain = Estimate(*interval(_difference(first, agent, best, "hit@1 of 20")))
-        told = "" if agent == best else f"{_cell(gain, '+')}{'' if gain.verdict == 'not told apart' else ' *'}"
-        cells = [_cell(Estimate(*interval(one.values[agent]["hit@1 of 20"]))) for one in measured]
-        full = (_three(first.values[agent][metric].mean()) for metric in ("hit@1", "hit@10", "ndcg@10"))
+        told = "" if agent == best else f"{cell(gain, '+')}{'' if gain.verdict == 'not told apart' else ' *'}"
+        cells = [cell(Estimate(*interval(one.values[agent]["hit@1 of 20"]))) for one in measured]
+        full = (three(first.values[agent][metric].mean()) for metric in ("hit@1", "hit@10", "ndcg@10"))
         table.add_row(agent, cells[0], told, *cells[1:], *full)
     return table
-
-
-def _cell(found: Estimate, sign: str = "") -> str:
-    return f"{_three(found.value, sign)} ±{_three((found.high - found.low) / 2.0)}"
-
-
-def _three(value: float, sign: str = "") -> str:
-    """Three digits, without the zero before the point: a table of fractions has to fit 80 columns."""
-    return f"{value:{sign}.3f}".replace("0.", ".", 1)
 
 
 def _chosen(name: str, one: Measured) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 from rich import box
@@ -14,6 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxreco import files, provenance
+from jaxreco.report.standing import Estimate
+
+Say = Callable[[str], None]  # called with what is being done
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +144,27 @@ def short(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:.3g}{letter}" if abs(value) < 999.5 * size else f"{value / size:.0f}{letter}"
     return f"{value:.3g}"
+
+
+def cell(found: Estimate, sign: str = "") -> str:
+    """A fraction, and half of its interval."""
+    return f"{three(found.value, sign)} ±{three((found.high - found.low) / 2.0)}"
+
+
+def three(value: float, sign: str = "") -> str:
+    """Three digits, without the zero before the point: a table of fractions has to fit 80 columns."""
+    return f"{value:{sign}.3f}".replace("0.", ".", 1)
+
+
+def under(what: str, say: Say) -> Say:
+    """Says it of something."""
+    return lambda text: say(f"{what}: {text}")
+
+
+def bar(done: int, total: int) -> str:
+    """How far one has come, in words and drawn."""
+    width = 20 * done // total
+    return f"part {done + 1} of {total} {'━' * width}{'─' * (20 - width)}"
 
 
 def _listing(values: list[int]) -> str:

@@ -42,6 +42,7 @@ _BENCHMARKS: dict[str, str | Callable[..., Any]] = {
     "mechanisms": "jaxreco.benchmarks.mechanisms:run",
     "ranking": "jaxreco.benchmarks.ranking:run",
     "throughput": "jaxreco.benchmarks.throughput:run",
+    "usersim": "jaxreco.benchmarks.usersim:run",
 }
 _TABLES = {"env": _ENVS, "agent": _AGENTS, "benchmark": _BENCHMARKS}
 

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from jaxreco import cli, registry
+from jaxreco.benchmarks import given as given_sets
 from jaxreco.benchmarks import ranking
 from jaxreco.data import splits
 from jaxreco.errors import DataError
@@ -30,7 +31,7 @@ def walks(users: int = USERS, seed: int = 0) -> list[list[int]]:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    films, artists, tools = (tmp_path / name for name in ranking.SETS)
+    films, artists, tools = (tmp_path / name for name in given_sets.SETS)
     for folder in (films, artists, tools):
         folder.mkdir()
     rows = [
@@ -169,7 +170,7 @@ def test_a_hidden_item_changes_nothing_that_is_learned(data: Path) -> None:
 
 def learned(data: Path) -> list[Any]:
     """The training part, and what tuning chose."""
-    given = ranking._read(data / "instruments-2018", "instruments-2018")
+    given = given_sets.read_set(data / "instruments-2018", "instruments-2018")
     found: list[Any] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking, "measure", lambda protocol, cases, jobs, *rest: found.extend(jobs))

@@ -1,0 +1,77 @@
+"""The rows that a learned user has to pass: trivial, closed forms, and logistic regressions on closed forms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxreco.data.log import Items
+from jaxreco.ranking.closed import Recipe
+from jaxreco.usersim.models import Best, Form, Logistic, Model
+from jaxreco.usersim.scorers import Always, Closed, Content, Factors, Length, Popularity, Scorer, described
+
+BASELINES = ("always_yes", "popularity", "item_knn", "ease", "logistic", "logistic_seq")
+REGULARISATIONS = (50.0, 100.0, 200.0, 500.0, 1000.0)
+NEAREST = (50.0, 100.0, 200.0, np.inf)
+SHRINKAGES = (0.0, 10.0, 30.0)
+FADE = 0.9  # of an item of the history for each that came after it, where the order counts
+
+
+def neighbours() -> tuple[Closed, ...]:
+    """Item-kNN, with what is tuned of it."""
+    return tuple(
+        Closed(Recipe(neighbours=1.0, nearest=nearest, shrinkage=shrinkage), standard)
+        for nearest in NEAREST
+        for shrinkage in SHRINKAGES
+        for standard in (False, True)
+    )
+
+
+def autoencoder(regularisations: Sequence[float]) -> tuple[Closed, ...]:
+    """EASE, with what is tuned of it."""
+    return tuple(
+        Closed(Recipe(ease=1.0, regularisation=regularisation), standard)
+        for regularisation in regularisations
+        for standard in (False, True)
+    )
+
+
+def unordered(items: Items, regularisations: Sequence[float]) -> tuple[Best | Form, ...]:
+    """What the regressions know of a history as a set."""
+    every: list[Best | Form] = [
+        Form(options, standard=standard)
+        for options in (autoencoder(regularisations), neighbours())
+        for standard in (False, True)
+    ]
+    others: list[Scorer] = [Popularity(), Length(), Factors()]
+    if described(items) is not None:
+        others.append(Content())
+    return (*every, *(Best((scorer,)) for scorer in others))
+
+
+def ordered(regularisations: Sequence[float]) -> tuple[Best | Form, ...]:
+    """What is known of its order: closed forms on a fading history, and what came after or before what."""
+    transitions = Recipe(transitions=1.0, fade=0.8)
+    return (
+        Form(autoencoder(regularisations), standard=True, fade=FADE),
+        Form(neighbours(), standard=True, fade=FADE),
+        Best((Closed(transitions),)),
+        Best((Closed(transitions, backwards=True),)),
+    )
+
+
+def closed_rows(items: Items, regularisations: Sequence[float] = REGULARISATIONS) -> dict[str, Model]:
+    """Every row by name.
+
+    Args: regularisations, of EASE that are tried.
+    """
+    known = unordered(items, regularisations)
+    return {
+        "always_yes": Best((Always(),)),
+        "popularity": Best((Popularity(),)),
+        "item_knn": Best(neighbours()),
+        "ease": Best(autoencoder(regularisations)),
+        "logistic": Logistic(known),
+        "logistic_seq": Logistic((*known, *ordered(regularisations)), products=True),
+    }
