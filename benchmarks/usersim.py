@@ -24,7 +24,7 @@ from jaxreco.report.standing import Estimate
 from jaxreco.usersim import cases, decisions, rows
 from jaxreco.usersim.cases import Cases
 from jaxreco.usersim.estimates import Ratio, interval, ratios
-from jaxreco.usersim.models import Asked, Model
+from jaxreco.usersim.models import Asked, Learned, Model, Said
 from jaxreco.usersim.negatives import RATIOS, draws
 from jaxreco.usersim.scorers import Closed
 
@@ -32,7 +32,7 @@ FOLDS, REDRAWS = 5, 5
 HELD = 0.2  # share of the judged users of a training part by whom all that is chosen is chosen
 PROTOCOLS = ("uniform", "matched")
 KIND = "uniform/kind"
-REGULARISATIONS = {"instruments-2018": (200.0, 1000.0)}  # of EASE: each takes long with as many items
+REGULARISATIONS = {"instruments-2018": (50.0, 200.0, 1000.0)}  # of EASE: each takes long with as many items
 F1 = tuple(f"f1@1:{ratio}" for ratio in RATIOS)
 COMPARED = (*F1, "auc")
 KNOWN = (
@@ -49,11 +49,18 @@ class Job(NamedTuple):
     cases: np.ndarray  # i64, which of a measurement's cases
 
 
+class Chosen(NamedTuple):
+    """A row when all about it is chosen."""
+
+    user: Learned
+    thresholds: dict[str, list[float]]  # by protocol, one a ratio
+
+
 class Measured(NamedTuple):
     """One measurement of `M` cases."""
 
     values: dict[str, dict[str, dict[str, Ratio]]]  # protocol -> row -> metric -> over the cases
-    folds: int
+    chosen: list[dict[str, Chosen]]  # for each fold by row
     n_users: int
 
 
@@ -94,15 +101,17 @@ def run(
         measured = measure(asked, jobs, models, redraws, under(name, say))
         of = {"dataset": name, "split": part, "mode": mode}
         found += [dataclasses.replace(row, **of) for row in _rows(measured)]
-        for protocol, each in measured.values.items():
-            tables += [_values(f"{name}, {protocol}", each), _differences(f"{name}, {protocol}", each)]
+        tables += _tables(name, measured.values)
+        notes.append(_tuned(name, measured.chosen))
         if name == "movielens-100k" and part == "validation":
             checked = list(_check(given, redraws))
             found += [dataclasses.replace(row, **of) for row in checked]
             notes.append(_told(checked))
     if not tables:
         raise DataError(f"{data} names no test users of any set: give users with --test FILE --dataset NAME.")
-    whose = f"{folds} folds by user" if part == "validation" else f"the users of {test.name if test else 'the test part'}"
+    whose = (
+        f"{folds} folds by user" if part == "validation" else f"the users of {test.name if test else 'the test part'}"
+    )
     return Report(
         benchmark="usersim", protocol=_protocol(whose, redraws), mode=mode, wall_s=time.perf_counter() - began, rows=found,
         notes=[*notes, *_remarks()], tables=tables, device="CPU (NumPy)",
@@ -138,7 +147,9 @@ def _jobs(given: Given, part: str, test: pathlib.Path | None, folds: int) -> tup
     if part == "validation":
         order = np.random.default_rng(0).permutation(users)
         if not 2 <= folds <= len(users):
-            raise DataError(f"{given.name} has {len(users)} users to judge by: give 2 to {len(users)} folds, not {folds}.")
+            raise DataError(
+                f"{given.name} has {len(users)} users to judge by: give 2 to {len(users)} folds, not {folds}."
+            )
         parts = np.array_split(np.arange(len(users)), folds)
         return cases.latest(log, order), [_job(log, users, order[chosen], chosen) for chosen in parts]
     if test is not None:
@@ -172,39 +183,45 @@ def _job(log: Log, users: np.ndarray, tested: np.ndarray, chosen: np.ndarray) ->
 
 def measure(asked: Cases, jobs: Sequence[Job], models: Mapping[str, Model], redraws: int, say: Say) -> Measured:
     """Every row's metrics of all cases."""
-    found: dict[str, dict[str, dict[str, Ratio]]] = {}
+    values: dict[str, dict[str, dict[str, Ratio]]] = {}
+    n_users, folds = len(asked.positives), []
     for number, job in enumerate(jobs):
         told = under(bar(number, len(jobs)), say)
-        for protocol, row, metric, ratio in _judge(asked.rows(job.cases), job, models, redraws, told):
-            empty = Ratio(np.full(len(asked.positives), np.nan), np.full(len(asked.positives), np.nan))
-            kept = found.setdefault(protocol, {}).setdefault(row, {}).setdefault(metric, empty)
-            kept.above[job.cases], kept.below[job.cases] = ratio
-    return Measured(found, len(jobs), len(asked.positives))
+        folds.append(_choose(job, models, redraws, told))
+        tested = _asked(job.train, asked.rows(job.cases), redraws)
+        for row, chosen in folds[-1].items():
+            told(f"asking {row}")
+            for protocol, metric, found in _answers(chosen, tested):
+                empty = Ratio(np.full(n_users, np.nan), np.full(n_users, np.nan))
+                kept = values.setdefault(protocol, {}).setdefault(row, {}).setdefault(metric, empty)
+                kept.above[job.cases], kept.below[job.cases] = found
+    return Measured(values, folds, n_users)
 
 
-def _judge(
-    asked: Cases, job: Job, models: Mapping[str, Model], redraws: int, say: Say
-) -> Iterator[tuple[str, str, str, Ratio]]:
-    """(protocol, row, metric, values): all is chosen by held-out users before anybody who is tested is asked about."""
+def _choose(job: Job, models: Mapping[str, Model], redraws: int, say: Say) -> dict[str, Chosen]:
+    """All that is chosen, by some users of the training part who are held out of an inner fit."""
     order = np.random.default_rng(0).permutation(job.judged)
-    held_out = order[: max(1, round(HELD * len(order)))]
-    held = _asked(but_users(job.train, held_out), cases.latest(job.train, held_out), redraws)
-    learned, least = {}, {}
+    some = order[: max(1, round(HELD * len(order)))]
+    held = _asked(but_users(job.train, some), cases.latest(job.train, some), redraws)
+    found = {}
     for row, model in models.items():
-        say(f"choosing, {row}")
-        learned[row] = model.learn(held)
-        for protocol in PROTOCOLS:
-            scores = learned[row].scores(held, protocol)
-            least[row, protocol] = [decisions.threshold(scores.at(ratio)) for ratio in RATIOS]
-    tested = _asked(job.train, asked, redraws)
-    for row, user in learned.items():
-        say(f"asking, {row}")
-        for protocol in PROTOCOLS:
-            scores = user.scores(tested, protocol)
-            yield protocol, row, "auc", Ratio.mean(decisions.auc(scores))
-            for ratio, threshold in zip(RATIOS, least[row, protocol], strict=True):
-                for metric, values in ratios(decisions.counts(scores.at(ratio), threshold)).items():
-                    yield protocol, row, f"{metric}@1:{ratio}", values
+        say(f"choosing for {row}")
+        user = model.learn(held)
+        scores = {protocol: user.scores(held, protocol) for protocol in PROTOCOLS}
+        found[row] = Chosen(
+            user, {p: [decisions.threshold(s.at(ratio)) for ratio in RATIOS] for p, s in scores.items()}
+        )
+    return found
+
+
+def _answers(chosen: Chosen, tested: Asked) -> Iterator[tuple[str, str, Ratio]]:
+    """(protocol, metric, its values)."""
+    for protocol, thresholds in chosen.thresholds.items():
+        scores = chosen.user.scores(tested, protocol)
+        yield protocol, "auc", Ratio.mean(decisions.auc(scores))
+        for ratio, threshold in zip(RATIOS, thresholds, strict=True):
+            for metric, found in ratios(decisions.counts(scores.at(ratio), threshold)).items():
+                yield protocol, f"{metric}@1:{ratio}", found
 
 
 def _asked(train: Log, asked: Cases, redraws: int) -> Asked:
@@ -241,7 +258,7 @@ def _told(checked: list[Row]) -> str:
 def _rows(measured: Measured) -> Iterator[Row]:
     """Values, and differences from the best baseline."""
     for protocol, each in measured.values.items():
-        about: dict[str, Any] = {"protocol": protocol, "n_users": measured.n_users, "n_seeds": measured.folds}
+        about: dict[str, Any] = {"protocol": protocol, "n_users": measured.n_users, "n_seeds": len(measured.chosen)}
         for agent, metrics in each.items():
             for metric, ratio in metrics.items():
                 yield Row(metric, *interval(ratio), agent=agent, **about)
@@ -255,28 +272,44 @@ def _best(each: dict[str, dict[str, Ratio]], metric: str) -> str:
     return max(rows.BASELINES, key=lambda agent: each[agent][metric].value())
 
 
-def _values(title: str, each: dict[str, dict[str, Ratio]]) -> Any:
-    """A protocol's rows: F1 and AUC, and under each ratio precision and recall."""
-    both = [f"P, R\n1:{ratio}" for ratio in RATIOS]
-    table = plain_table("", *COMPARED, *both, words=1, title=title)
-    table.padding = (0, 1, 0, 0)
-    for agent, metrics in each.items():
-        cells = [cell(Estimate(*interval(metrics[metric]))) for metric in COMPARED]
-        said = [[metrics[f"{name}@1:{ratio}"].value() for name in ("precision", "recall")] for ratio in RATIOS]
-        table.add_row(agent, *cells, *(" ".join(three(value)[:-1] for value in pair) for pair in said))
-    return table
-
-
-def _differences(title: str, each: dict[str, dict[str, Ratio]]) -> Any:
-    """A protocol's rows less the best baseline of each metric."""
-    best = [_best(each, metric) for metric in COMPARED]
-    heads = [f"{metric}\nless {other}" for metric, other in zip(COMPARED, best, strict=True)]
-    table = plain_table("", *heads, words=1, title=title)
-    for agent, metrics in each.items():
-        gains = [
-            Estimate(*interval(metrics[metric], each[other][metric]))
-            for metric, other in zip(COMPARED, best, strict=True)
+def _tables(name: str, values: dict[str, dict[str, dict[str, Ratio]]]) -> Iterator[Any]:
+    """For each protocol F1 and AUC, and these less the best baseline; and precision and recall."""
+    for protocol, each in values.items():
+        table = plain_table("", *COMPARED, words=1, title=f"{name}, {protocol}")
+        for agent, metrics in each.items():
+            table.add_row(agent, *(cell(Estimate(*interval(metrics[metric]))) for metric in COMPARED))
+        yield table
+        yield _differences(each)
+    ratios = [f"1:{ratio}" for ratio in RATIOS]
+    heads = [f"{protocol}\n{ratio}" for protocol in values for ratio in ratios]
+    table = plain_table("", *heads, words=1, title=f"{name}, precision and recall")
+    for agent in next(iter(values.values())):
+        pairs = [
+            [each[agent][f"{metric}@{ratio}"].value() for metric in ("precision", "recall")]
+            for each in values.values()
+            for ratio in ratios
         ]
-        told = [f"{cell(gain, '+')}{'' if gain.verdict == 'not told apart' else ' *'}" for gain in gains]
-        table.add_row(agent, *("" if agent == other else text for other, text in zip(best, told, strict=True)))
+        table.add_row(agent, *(" ".join(three(value)[:-1] for value in pair) for pair in pairs))
+    yield table
+
+
+def _differences(each: dict[str, dict[str, Ratio]]) -> Any:
+    best = {metric: _best(each, metric) for metric in COMPARED}
+    table = plain_table("", *(f"{metric}\nless\n{other}" for metric, other in best.items()), words=1)
+    for agent, metrics in each.items():
+        gains = {metric: Estimate(*interval(metrics[metric], each[other][metric])) for metric, other in best.items()}
+        told = {m: f"{cell(gain, '+')}{'' if gain.verdict == 'not told apart' else ' *'}" for m, gain in gains.items()}
+        table.add_row(agent, *("" if agent == other else told[metric] for metric, other in best.items()))
     return table
+
+
+def _tuned(name: str, folds: list[dict[str, Chosen]]) -> str:
+    """What was chosen for EASE: the range over folds."""
+    users = [fold["ease"].user for fold in folds]
+    chosen = [user.scorer for user in users if isinstance(user, Said) and isinstance(user.scorer, Closed)]
+    strengths = sorted({scorer.recipe.regularisation for scorer in chosen})
+    standard = sum(scorer.standard for scorer in chosen)
+    return (
+        f"{name}, chosen for ease: lambda {' or '.join(f'{strength:g}' for strength in strengths)}, scores in standard deviations "
+        f"over the catalog in {standard} of {len(folds)} folds."
+    )

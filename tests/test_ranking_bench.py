@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small_sets
 from typer.testing import CliRunner
 
 from jaxreco import cli, registry
-from jaxreco.benchmarks import given as given_sets
-from jaxreco.benchmarks import ranking
+from jaxreco.benchmarks import given, ranking
 from jaxreco.data import splits
 from jaxreco.errors import DataError
 from jaxreco.evaluation import interval
@@ -23,36 +23,12 @@ ITEMS, USERS, EVENTS = 50, 60, 14
 
 
 def walks(users: int = USERS, seed: int = 0) -> list[list[int]]:
-    """Who takes an item takes one of the next two after it."""
-    rng = np.random.default_rng(seed)
-    table = np.cumsum(rng.integers(1, 3, (users, EVENTS)), axis=1) + rng.integers(ITEMS, size=(users, 1))
-    return (table % ITEMS).tolist()
+    return small_sets.walks(ITEMS, users, EVENTS, seed)
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    films, artists, tools = (tmp_path / name for name in given_sets.SETS)
-    for folder in (films, artists, tools):
-        folder.mkdir()
-    rows = [
-        f"{user}\t{item + 1}\t4\t{10**9 + at}" for user, walk in enumerate(walks(), 1) for at, item in enumerate(walk)
-    ]
-    (films / "u.data").write_text("\n".join(rows) + "\n")
-    (films / "u.item").write_text("".join(f"{i + 1}|Film {i} (1995)|01-Jan-1995|||1\n" for i in range(ITEMS)))
-    (films / "u.genre").write_text("drama|0\n")
-    (films / "validation_users.json").write_text(json.dumps(list(range(1, 13))))
-    lines = [json.dumps(walk) for walk in walks(seed=1)]
-    (artists / "train.jsonl").write_text("\n".join(lines) + "\n")
-    (artists / "items.tsv").write_text("".join(f"{i}\tartist {i}\n" for i in range(ITEMS)))
-    (artists / "validation.jsonl").write_text(cases_of(walks(12, seed=2)))
-    (tools / "sequences.jsonl").write_text("\n".join(json.dumps(walk) for walk in walks(seed=3)) + "\n")
-    (tools / "semantic_ids.json").write_text(json.dumps({str(i): [f"<a_{i}>", "<b_0>"] for i in range(ITEMS)}))
-    return tmp_path
-
-
-def cases_of(walked: list[list[int]], add: int = 0) -> str:
-    lines = [{"history": [i + add for i in walk[-11:-1]], "next": walk[-1] + add} for walk in walked]
-    return "".join(json.dumps(line) + "\n" for line in lines)
+    return small_sets.write(tmp_path, walks, ITEMS)
 
 
 @pytest.fixture
@@ -170,11 +146,11 @@ def test_a_hidden_item_changes_nothing_that_is_learned(data: Path) -> None:
 
 def learned(data: Path) -> list[Any]:
     """The training part, and what tuning chose."""
-    given = given_sets.read_set(data / "instruments-2018", "instruments-2018")
+    one = given.read_set(data / "instruments-2018", "instruments-2018")
     found: list[Any] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking, "measure", lambda protocol, cases, jobs, *rest: found.extend(jobs))
-        list(ranking._measure(given, "validation", None, 1, 1, lambda text: None))
+        list(ranking._measure(one, "validation", None, 1, 1, lambda text: None))
     (job,) = found
     recipe = tuning.recipes(job.inner(job.train))["ease_seq"]
     return [job.train.user, job.train.item, [repr(recipe)]]
@@ -183,7 +159,7 @@ def learned(data: Path) -> list[Any]:
 @pytest.mark.usefixtures("small")
 def test_users_from_a_file(data: Path, tmp_path: Path) -> None:
     users = tmp_path / "people.jsonl"
-    users.write_text(cases_of(walks(40, seed=8), add=1))  # ids of films begin with 1
+    users.write_text(small_sets.cases_of(walks(40, seed=8), add=1))  # ids of films begin with 1
     report = ranking.run(data=data, test=users, dataset="movielens-100k", redraws=10)
     rows = values(report, protocol="random20", against=None)
     assert {(row.split, row.n_users, row.dataset) for row in report.rows} == {("test", 40, "movielens-100k")}
@@ -210,7 +186,7 @@ def test_people_of_a_file_who_are_given_too_are_not_trained_on(data: Path) -> No
 @pytest.mark.usefixtures("small")
 def test_refusals(data: Path, tmp_path: Path) -> None:
     users = tmp_path / "people.jsonl"
-    users.write_text(cases_of(walks(2), add=1) + '{"history": [1], "next": 1000}\n')
+    users.write_text(small_sets.cases_of(walks(2), add=1) + '{"history": [1], "next": 1000}\n')
     for words, options in (
         (("people.jsonl, line 3: item 1000 is not an item",), ["--test", users, "--dataset", "movielens-100k"]),
         (("add --dataset",), ["--test", users]),

@@ -68,21 +68,26 @@ def read(path: Path, item_ids: np.ndarray) -> Cases:
     Raises DataError, with the line, for one that is not of this form or names an unknown item.
     """
     known = {id: number for number, id in enumerate(item_ids.tolist())}
-    lines = [_numbers(path, number, line, known) for number, line in tables.json_lines(path)]
+    lines, users = [], set()
+    for number, line in tables.json_lines(path):
+        user, *items = _numbers(f"{path}, line {number}", line, known)
+        if user in users:
+            raise DataError(f"{path}, line {number}: user {user} is there twice: keep one of the lines.")
+        users.add(user)
+        lines.append(items)
     if not lines:
         raise DataError(f"{path} holds no users: add a line for each.")
-    users = [user for user, _, _ in lines]
-    if len(set(users)) < len(users):
-        twice = next(user for at, user in enumerate(users) if user in users[:at])
-        raise DataError(f"{path} holds user {twice} twice: keep one of the lines.")
-    return Cases(padded([before for _, before, _ in lines]), padded([after for _, _, after in lines]))
+    history, positives = zip(*lines, strict=True)
+    return Cases(padded(history), padded(positives))
 
 
-def _numbers(path: Path, number: int, line: Any, known: dict[Any, int]) -> tuple[str, list[int], list[int]]:
+def _numbers(where: str, line: Any, known: dict[Any, int]) -> tuple[int | str, list[int], list[int]]:
     """(user, history, positives) with items as numbers."""
-    where = f"{path}, line {number}"
     if not isinstance(line, dict) or not {"user", "history", "positives"} <= set(line):
         raise DataError(f'{where}: expected {{"user": id, "history": [items], "positives": [items]}}: {AGAIN}.')
+    user = line["user"]
+    if isinstance(user, bool) or not isinstance(user, (int, str)):
+        raise DataError(f"{where}: user must be a number or a text: {AGAIN}.")
     for name in ("history", "positives"):
         if not isinstance(line[name], list) or not line[name]:
             raise DataError(f"{where}: {name} must be a list of one item or more: {AGAIN}.")
@@ -93,22 +98,25 @@ def _numbers(path: Path, number: int, line: Any, known: dict[Any, int]) -> tuple
     twice = next((id for at, id in enumerate(taken) if id in taken[:at]), None)
     if twice is not None:
         raise DataError(f"{where}: item {twice} is there twice: {AGAIN}.")
-    return str(line["user"]), [known[id] for id in line["history"]], [known[id] for id in line["positives"]]
+    return user, [known[id] for id in line["history"]], [known[id] for id in line["positives"]]
 
 
 def same_people(log: Log, cases: Cases) -> np.ndarray:
     """i64: users of a log who seem to be people of the cases: who trains on them knows the answers already.
 
-    They took a case's positives, all but one at most, with hardly anything in between: within twice as many events.
+    They took all of the last MANY items before a case's very last, which may be held back in the log, and within twice as
+    many events. Of a case with fewer than FEW such items nobody can tell.
     """
     table, found = collaborative.interactions(log).tocsc(), set()
     place = np.arange(len(log)) - log.bounds[log.user]
-    for row in cases.positives:
-        asked = row[row >= 0]
-        takers = np.asarray(table[:, asked].sum(axis=1)).ravel()
-        for user in np.flatnonzero(takers >= max(len(asked) - 1, 1)):
+    for row in np.concatenate([cases.history, cases.positives], axis=1):
+        known = row[row >= 0][-MANY - 1 : -1]
+        if len(known) < FEW:
+            continue
+        takers = np.asarray(table[:, known].sum(axis=1)).ravel()
+        for user in np.flatnonzero(takers >= len(known)):
             mine = slice(log.bounds[user], log.bounds[user + 1])
-            at = place[mine][np.isin(log.item[mine], asked)]
-            if at.max() - at.min() < 2 * len(asked):
+            at = place[mine][np.isin(log.item[mine], known)]
+            if at.max() - at.min() < 2 * len(known):
                 found.add(int(user))
     return np.array(sorted(found), np.int64)

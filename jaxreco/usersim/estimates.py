@@ -47,7 +47,7 @@ def interval(one: Ratio, other: Ratio | None = None) -> tuple[float, float, floa
 
     The percentile bootstrap over users (Efron 1979), the same users for both.
     """
-    users = _resampled(len(one.above))
+    users = _resampled(len(one.above), RESAMPLES)
     value, drawn = one.value(), one.of(users)
     if other is not None:
         value, drawn = value - other.value(), drawn - other.of(users)
@@ -56,7 +56,7 @@ def interval(one: Ratio, other: Ratio | None = None) -> tuple[float, float, floa
 
 
 @functools.lru_cache(maxsize=4)
-def _resampled(n_users: int) -> np.ndarray:
-    """f64[RESAMPLES, M]: how often each user is drawn; the same for all rows, so that differences are paired."""
-    drawn = np.random.default_rng(0).integers(n_users, size=(RESAMPLES, n_users))
+def _resampled(n_users: int, resamples: int) -> np.ndarray:
+    """f64[S, M]: how often each user is drawn; the same for all rows, so that differences are paired."""
+    drawn = np.random.default_rng(0).integers(n_users, size=(resamples, n_users))
     return np.stack([np.bincount(row, minlength=n_users) for row in drawn]).astype(np.float64)

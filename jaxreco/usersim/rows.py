@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -75,3 +76,11 @@ def closed_rows(items: Items, regularisations: Sequence[float] = REGULARISATIONS
         "logistic": Logistic(known),
         "logistic_seq": Logistic((*known, *ordered(regularisations)), products=True),
     }
+
+
+def with_learned(models: Mapping[str, Model], scorer: Scorer) -> dict[str, Model]:
+    """The rows with `learned`, a scorer alone, and `blend`, which is `logistic_seq` with it as one more feature."""
+    plain = models["logistic_seq"]
+    assert isinstance(plain, Logistic)
+    blend = dataclasses.replace(plain, parts=(*plain.parts, Best((scorer,))))
+    return {**models, "learned": Best((scorer,)), "blend": blend}

@@ -101,9 +101,7 @@ class Closed:
 
     def fit(self, train: Log) -> Among:
         """The weights between items."""
-        fitted = dataclasses.replace(
-            _fitted(train, dataclasses.replace(self.recipe, fade=1.0)), fade=self.recipe.fade
-        )
+        fitted = dataclasses.replace(_fitted(train, dataclasses.replace(self.recipe, fade=1.0)), fade=self.recipe.fade)
         if self.backwards:
             fitted = dataclasses.replace(fitted, between=fitted.between.T)
         return Among(fitted, self.standard)
@@ -133,13 +131,13 @@ class Among:
 
 @dataclasses.dataclass(frozen=True)
 class Factors:
-    """Cosine between an item's factors and the sum of those of the history."""
+    """Cosine between an item's factors and the sum of those of the history. `width` is less where a log cannot fill it."""
 
     width: int = 64
 
     def fit(self, train: Log) -> Alike:
-        """Truncated SVD of who took what. Raises DataError for a log that cannot fill the width."""
-        return Alike(collaborative.factors(train, self.width))
+        """Truncated SVD of who took what."""
+        return Alike(collaborative.factors(train, min(self.width, train.n_users - 1, train.n_items - 1)))
 
 
 @dataclasses.dataclass(frozen=True)
