@@ -1,4 +1,4 @@
-"""Does the simulated user act as the real one did? It says yes or no to items that a user took next and items that nobody saw it take.
+"""Does the simulated user act as the real one did? Yes or no to what a user took next, and to what it did not take.
 
 Trivial and closed-form users, fitted to logs, with thresholds chosen on other users: the rows that a learned user has to pass.
 """
@@ -89,24 +89,20 @@ def run(
     refuse("usersim", split, test, dataset)
     part, mode = "test" if test is not None else split, "quick" if quick else "full"
     found: list[Row] = []
-    tables, notes = [], []
+    tables: list[Any] = []
+    notes: list[str] = []
     for name in (dataset,) if dataset else sets_in(data):
         say(f"reading {name}")
         given = read_set(data / name, name)
         if part == "test" and test is None and dataset is None and not isinstance(given.test, np.ndarray):
             notes.append(f"{name} is left out: its folder names no test users.")
             continue
-        asked, jobs = _jobs(given, part, test, folds)
-        models = rows.closed_rows(given.log.items, REGULARISATIONS.get(name, rows.REGULARISATIONS))
-        measured = measure(asked, jobs, models, redraws, under(name, say))
-        of = {"dataset": name, "split": part, "mode": mode}
-        found += [dataclasses.replace(row, **of) for row in _rows(measured)]
+        measured = measure(*_jobs(given, part, test, folds), _models(given), redraws, under(name, say))
+        checked = list(_check(given, redraws)) if name == "movielens-100k" and part == "validation" else []
+        of: dict[str, Any] = {"dataset": name, "split": part, "mode": mode}
+        found += [dataclasses.replace(row, **of) for row in (*_rows(measured), *checked)]
         tables += _tables(name, measured.values)
-        notes.append(_tuned(name, measured.chosen))
-        if name == "movielens-100k" and part == "validation":
-            checked = list(_check(given, redraws))
-            found += [dataclasses.replace(row, **of) for row in checked]
-            notes.append(_told(checked))
+        notes += [_tuned(name, measured.chosen), *([_told(checked)] if checked else [])]
     if not tables:
         raise DataError(f"{data} names no test users of any set: give users with --test FILE --dataset NAME.")
     whose = (
@@ -130,12 +126,17 @@ def _protocol(whose: str, redraws: int) -> str:
 
 def _remarks() -> list[str]:
     return [
-        "± is half the 95 % interval over users (bootstrap); differences are paired by user and from the best other row of that "
+        "± is half the 95 % interval over users (bootstrap); differences are paired by user and from the best baseline of that "
         "metric; * where the interval excludes 0. The folds are the seeds.",
         "logistic: popularity, EASE, item-kNN, SVD factors, content where there is any, length of the history; logistic_seq adds "
         "fading histories, transitions both ways and all products. Closed forms are soon fitted: --quick is the whole protocol.",
         KNOWN,
     ]
+
+
+def _models(given: Given) -> dict[str, Model]:
+    """The rows."""
+    return rows.closed_rows(given.log.items, REGULARISATIONS.get(given.name, rows.REGULARISATIONS))
 
 
 # -- who is asked --------------------------------------------------------------------------------------------
