@@ -14,7 +14,7 @@ from jaxreco.usersim.scorers import Always, Closed, Content, Factors, Length, Po
 
 BASELINES = ("always_yes", "popularity", "item_knn", "ease", "logistic", "logistic_seq")
 REGULARISATIONS = (50.0, 100.0, 200.0, 500.0, 1000.0)
-NEAREST = (50.0, 100.0, 200.0, np.inf)
+NEAREST = (50.0, 200.0, 500.0, np.inf)
 SHRINKAGES = (0.0, 10.0, 30.0)
 FADE = 0.9  # of an item of the history for each that came after it, where the order counts
 
