@@ -105,22 +105,25 @@ def run(
         notes += [_tuned(name, measured.chosen), *([_told(checked)] if checked else [])]
     if not tables:
         raise DataError(f"{data} names no test users of any set: give users with --test FILE --dataset NAME.")
-    whose = (
-        f"{folds} folds by user" if part == "validation" else f"the users of {test.name if test else 'the test part'}"
-    )
     return Report(
-        benchmark="usersim", protocol=_protocol(whose, redraws), mode=mode, wall_s=time.perf_counter() - began, rows=found,
-        notes=[*notes, *_remarks()], tables=tables, device="CPU (NumPy)",
+        benchmark="usersim", protocol=_protocol(part, test, redraws, folds), mode=mode, wall_s=time.perf_counter() - began,
+        rows=found, notes=[*notes, *_remarks()], tables=tables, device="CPU (NumPy)",
     )  # fmt: skip
 
 
-def _protocol(whose: str, redraws: int) -> str:
+def _protocol(part: str, test: pathlib.Path | None, redraws: int, folds: int) -> str:
+    whose = (
+        f"the users, histories and positives of {test.name}"
+        if test is not None
+        else f"{f'{folds} folds by user' if part == 'validation' else 'the test users'}; of users with {cases.AT_LEAST} "
+        f"interactions or more the last {cases.MANY} ({cases.FEW} of fewer than {cases.ENOUGH}) are positives, and all before "
+        "them is visible"
+    )
     return (
-        f"{whose}; of users with {cases.AT_LEAST} interactions or more the last {cases.MANY} ({cases.FEW} of fewer than "
-        f"{cases.ENOUGH}) are positives, and all before them is visible; negatives are drawn from the items that the user never "
-        f"took, uniformly or (matched) in proportion to training popularity, without repeats (mean of {redraws} fixed "
-        "redraws); yes from a threshold on, one for each ratio and protocol, chosen like all hyperparameters on a fifth of the "
-        "training users, held out of an inner fit; precision, recall and F1 of all users' items together, AUC within users"
+        f"{whose}; negatives are drawn from the items that the user never took, uniformly or (matched) in proportion to "
+        f"training popularity, without repeats (mean of {redraws} fixed redraws); yes from a threshold on, one for each ratio "
+        "and protocol, chosen like all hyperparameters on a fifth of the training users, held out of an inner fit; precision, "
+        "recall and F1 of all users' items together, AUC within users"
     )
 
 

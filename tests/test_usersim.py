@@ -436,6 +436,19 @@ def test_scores_are_where_their_items_are() -> None:
             np.testing.assert_array_equal(found[expected >= 0], expected[expected >= 0])
 
 
+@pytest.mark.parametrize(
+    "spoil", [lambda x: x[:, 1:], lambda x: x * np.where(x > 50, np.inf, 1.0), lambda x: x + np.nan]
+)
+def test_scores_that_are_none_are_refused(spoil: Any) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Spoilt(Spy):
+        def scores(self, history: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+            return spoil(candidates.astype(np.float32))
+
+    with pytest.raises(DataError, match="a score is one finite number a candidate"):
+        asked_of(random_log(), np.arange(10)).scores(Spoilt(), "uniform")
+
+
 @dataclasses.dataclass(frozen=True)
 class Knows:
     """Somebody who knows what was taken, more or less: `power` 0 is noise."""

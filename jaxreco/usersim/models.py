@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from jaxreco.data.log import Log
+from jaxreco.errors import DataError
 from jaxreco.usersim import decisions, logistic
 from jaxreco.usersim.cases import Cases
 from jaxreco.usersim.decisions import Scores
@@ -26,26 +27,35 @@ class Asked:
     def __init__(self, train: Log, cases: Cases, negatives: Mapping[str, np.ndarray]) -> None:
         """Negatives i32[R, M, N] by protocol, -1 for none."""
         self.train, self.cases, self.protocols = train, cases, tuple(negatives)
-        self._shapes = [drawn.shape for drawn in negatives.values()]
-        drawn = [np.concatenate(list(each), axis=1) for each in negatives.values()]
-        self._table = np.concatenate([cases.positives, *drawn], axis=1)
+        self._shapes = {protocol: drawn.shape for protocol, drawn in negatives.items()}
+        tables = [cases.positives, *(np.concatenate(list(drawn), axis=1) for drawn in negatives.values())]
+        ends = np.cumsum([table.shape[1] for table in tables])
+        self._columns = {protocol: slice(*ends[at : at + 2]) for at, protocol in enumerate(negatives)}
+        self._table = np.concatenate(tables, axis=1)
         self._items, self._place = distinct(self._table)
         self._said: dict[Scorer, np.ndarray] = {}
         self._worth: dict[Scorer, float] = {}
 
     def scores(self, scorer: Scorer, protocol: str) -> Scores:
-        """What a scorer says of the positives and of a protocol's negatives."""
+        """What a scorer says of the positives and of a protocol's negatives.
+
+        Raises DataError for scores that are not a number for each candidate.
+        """
         if scorer not in self._said:
-            said = np.asarray(scorer.fit(self.train).scores(self.cases.history, self._items), np.float32)
-            found = np.take_along_axis(said, self._place, axis=1)
-            self._said[scorer] = np.where(self._table >= 0, found, np.float32(np.nan))
-        at = self.protocols.index(protocol)
-        widths = [redraws * width for redraws, _, width in self._shapes]
-        start = self.cases.positives.shape[1]
-        redraws, n_users, width = self._shapes[at]
-        first = start + sum(widths[:at])
-        negative = self._said[scorer][:, first : first + widths[at]].reshape(n_users, redraws, width)
-        return Scores(self._said[scorer][:, :start], negative.transpose(1, 0, 2))
+            self._said[scorer] = self._ask(scorer)
+        redraws, n_users, width = self._shapes[protocol]
+        negative = self._said[scorer][:, self._columns[protocol]].reshape(n_users, redraws, width)
+        return Scores(self._said[scorer][:, : self.cases.positives.shape[1]], negative.transpose(1, 0, 2))
+
+    def _ask(self, scorer: Scorer) -> np.ndarray:
+        """f32[M, ...]: a column for each positive and negative, NaN for none."""
+        said = np.asarray(scorer.fit(self.train).scores(self.cases.history, self._items), np.float32)
+        if said.shape != self._items.shape or not np.isfinite(said).all():
+            raise DataError(
+                f"{scorer} gave scores of shape {said.shape} for candidates of shape {self._items.shape}, "
+                f"{int((~np.isfinite(said)).sum())} of them not finite: a score is one finite number a candidate."
+            )
+        return np.where(self._table >= 0, np.take_along_axis(said, self._place, axis=1), np.float32(np.nan))
 
     def worth(self, scorer: Scorer) -> float:
         """F1 of a scorer with the best thresholds, averaged over protocols and ratios."""
