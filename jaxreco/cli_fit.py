@@ -229,7 +229,7 @@ def show(run: Run, task: Task, fitter: Fitter, seconds: float, console: Console)
     """Print how well people held back were foreseen, beside what knows nothing of a person."""
     from jaxreco.fit import baselines
 
-    rows = baselines.rows(task, fitter)
+    rows = baselines.rows(task, fitter, run.config["fit"]["horizon"])
     table = Table(
         title="people held back: how likely what they took was", title_justify="left", title_style="bold", box=None,
         pad_edge=False,

@@ -23,7 +23,7 @@ from jaxreco.learning import checkpoint
 from jaxreco.users.network import ItemTable, NetworkConfig
 
 SMALL = NetworkConfig(width=16, layers=1, heads=2, window=8, remembered=8, dropout=0.1)
-CONFIG = FitConfig(epochs=12, patience=12, batch=16, learning_rate=2e-2, held_back=0.2)
+CONFIG = FitConfig(epochs=12, patience=12, batch=16, learning_rate=2e-2, held_back=0.2, horizon=1)
 KEY = jax.random.key(3)
 
 
@@ -55,32 +55,36 @@ def a_table(n_items: int = 7, width: int = 3, seed: int = 0) -> ItemTable:
 # -- likelihood ----------------------------------------------------------------------------------------------
 
 
+HIDDEN = jnp.asarray([[0.3, -1.0, 0.5], [2.0, 0.0, -0.4]])
+
+
 def test_taking_is_a_softmax_over_the_catalog():
-    table, hidden = a_table(), jnp.asarray([[0.3, -1.0, 0.5], [2.0, 0.0, -0.4]])
-    found = objective.log_likelihood(hidden, jnp.asarray([2, 6]), table)
-    for t, item in enumerate((2, 6)):
-        score = [float(hidden[t] @ v + b) for v, b in zip(table.vector, table.bias, strict=True)]
-        np.testing.assert_allclose(found[t], score[item] - np.log(sum(np.exp(score))), rtol=1e-5)
+    table, items = a_table(), np.array([[2, 6], [5, -1]])
+    found = objective.log_likelihood(HIDDEN, jnp.asarray(items), table)
+    for t, h in [(0, 0), (0, 1), (1, 0)]:
+        score = [float(HIDDEN[t] @ v + b) for v, b in zip(table.vector, table.bias, strict=True)]
+        np.testing.assert_allclose(found[t, h], score[items[t, h]] - np.log(sum(np.exp(score))), rtol=1e-5)
 
 
 def test_every_item_drawn_once_is_the_whole_catalog():
-    table, hidden, item = a_table(), jnp.asarray([[0.3, -1.0, 0.5]]), jnp.asarray([4])
+    table, item = a_table(), jnp.asarray([[4, 4, 2], [1, -1, -1]])
     everything = objective.Drawn(jnp.arange(7), jnp.zeros(7))
-    found = objective.log_likelihood(hidden, item, table, everything)
-    np.testing.assert_allclose(found, objective.log_likelihood(hidden, item, table), atol=1e-6)
+    found, whole = (objective.log_likelihood(HIDDEN, item, table, drawn) for drawn in (everything, None))
+    np.testing.assert_allclose(found[item >= 0], whole[item >= 0], atol=1e-6)
 
 
-def test_the_sum_over_the_catalog_is_estimated_without_bias():
+@pytest.mark.parametrize("items", [[4], [4, 1], [4, 4, -1]])
+def test_the_sum_over_the_catalog_is_estimated_without_bias(items):
     """Over all draws of two items, weighted by how likely each is, the estimated sum is the sum."""
-    table, hidden, item = a_table(5), jnp.asarray([[0.3, -1.0, 0.5]]), jnp.asarray([4])
-    score = objective.scores(hidden, table)[:, 4]
+    table, item = a_table(5), jnp.asarray([items])
+    every = objective.scores(HIDDEN[:1], table)
     share = np.array([0.1, 0.4, 0.2, 0.25, 0.05])
     mean = 0.0
     for pair in itertools.product(range(5), repeat=2):
         drawn = objective.Drawn(jnp.asarray(pair), jnp.log(2 * jnp.asarray(share[list(pair)], jnp.float32)))
-        mean += np.prod(share[list(pair)]) * np.exp(float(objective.log_total(hidden, item, score, table, drawn)[0]))
-    whole = np.exp(float(objective.log_total(hidden, item, score, table, None)[0]))
-    assert abs(mean / whole - 1.0) < 1e-4
+        total = objective.log_total(HIDDEN[:1], item, every[:, jnp.maximum(item[0], 0)], table, drawn)
+        mean += np.prod(share[list(pair)]) * np.exp(float(total[0]))
+    assert abs(mean / float(jnp.exp(every).sum()) - 1.0) < 1e-4
 
 
 def test_items_are_drawn_by_their_shares():
@@ -97,7 +101,7 @@ def test_windows_end_with_the_last_event_and_cover_all():
     log = log_of([[1, 2, 3, 4, 5], [6], [7, 8, 9, 1]], 10)
     found = reading.windows(log, np.array([0, 2]), 2)
     assert sorted(zip(*(column.tolist() for column in found), strict=True)) == [
-        (0, 0, 1), (0, 1, 3), (0, 3, 5), (6, 6, 8), (6, 8, 10),
+        (0, 0, 1, 5), (0, 1, 3, 5), (0, 3, 5, 5), (6, 6, 8, 10), (6, 8, 10, 10),
     ]  # fmt: skip
 
 
@@ -154,7 +158,7 @@ def test_a_planted_habit_is_learned(circle):
     task, fitter = circle
     shares = np.array([0.91] + [0.01] * 9)
     best = float(-(shares * np.log(shares)).sum())  # of all events but a person's first
-    rows = baselines.rows(task, fitter)
+    rows = baselines.rows(task, fitter, 1)
     assert rows["popularity"] > 2.2
     assert best < rows["learned"] < best + 0.6
     assert rows["any item alike"] == pytest.approx(np.log(10))
@@ -165,14 +169,26 @@ def test_fitting_with_drawn_items_learns_it_too():
     assert fitter.best_nll < 1.4
 
 
+def test_several_events_ahead_are_foreseen():
+    """After an item the next three come in a row: at best one of three, log 3 nats, were there no exceptions."""
+    task, fitter = fitted(in_a_circle(), dataclasses.replace(CONFIG, horizon=3))
+    assert np.log(3) < fitter.best_nll < 1.9 < baselines.rows(task, fitter, 3)["popularity"]
+    model = nnx.merge(nnx.graphdef(task.network), fitter.best)
+    found = next(
+        foresight.log_probabilities(model, np.asarray(task.content), np.asarray(task.known), np.array([[3, 4, 5]]))
+    )
+    assert set(np.argsort(-found[0])[:3].tolist()) == {6, 7, 8}
+
+
 def test_the_likelihood_of_an_untold_network_is_that_of_popularity():
     task = fitting.prepare(KEY, in_a_circle(), None, SMALL, CONFIG)
     nothing = jax.tree.map(jnp.zeros_like, nnx.state(task.network))
     nothing["bias"] = nnx.state(task.network)["bias"]  # type: ignore[index]
     fitter = fitting.begin(task, CONFIG)
-    for batch in (3, 16):  # padded or not
-        found = fitting.foreseen(nnx.graphdef(task.network), nothing, task, task.held_back, batch)
-        assert float(found) == pytest.approx(baselines.rows(task, fitter)["popularity"], rel=1e-5)
+    for batch, horizon in ((3, 1), (16, 4)):  # padded or not
+        config = dataclasses.replace(CONFIG, batch=batch, horizon=horizon)
+        found = fitting.foreseen(nnx.graphdef(task.network), nothing, task, task.held_back, config)
+        assert float(found) == pytest.approx(baselines.rows(task, fitter, horizon)["popularity"], rel=1e-5)
 
 
 def test_people_held_back_teach_nothing():

@@ -32,6 +32,7 @@ class Windows(NamedTuple):
     first: Any  # i32[W], the person's first event
     start: Any  # i32[W], the window's first
     end: Any  # i32[W], behind its last
+    last: Any  # i32[W], behind the person's last event
 
     def rows(self, chosen: np.ndarray) -> Windows:
         """Some of the windows."""
@@ -100,7 +101,7 @@ def windows(log: Log, users: np.ndarray, length: int) -> Windows:
     of = np.repeat(np.arange(len(users)), count)
     back = np.arange(len(of)) - np.repeat(np.cumsum(count) - count, count)  # windows behind this one's end
     end = last[of] - back * length
-    found = (first[of], np.maximum(end - length, first[of]), end)
+    found = (first[of], np.maximum(end - length, first[of]), end, last[of])
     return Windows(*(column.astype(np.int32) for column in found))
 
 

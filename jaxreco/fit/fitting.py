@@ -36,6 +36,7 @@ class FitConfig:
     Args:
       epochs: at most. patience: epochs without a better likelihood of people held back after which the fit ends.
       batch: windows a step. learning_rate: of Adam with decoupled weight decay, falling to 0 by a cosine.
+      horizon: H, events ahead of each moment that are foreseen, each as if it were the next.
       negatives: items drawn to stand for the catalog; 0 for all of it. held_back: share of people who are not fitted to, but
         say when to stop. untold: share of windows whose events are read without what is known of them beside the item.
     """
@@ -45,12 +46,13 @@ class FitConfig:
     batch: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
+    horizon: int = 10
     negatives: int = 0
     held_back: float = 0.1
     untold: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "batch"):
+        for name in ("epochs", "patience", "batch", "horizon"):
             if getattr(self, name) < 1:
                 raise JaxrecoError(f"{name} is {getattr(self, name)}: give at least 1.")
         if self.negatives < 0:
@@ -158,7 +160,7 @@ def epoch(key: Array, task: Task, fitter: Fitter, config: FitConfig) -> tuple[Fi
     graph = nnx.graphdef(task.network)
     given = (task.events, task.content, task.known, task.share)
     params, opt_state, loss = _learn(step_key, graph, fitter.params, fitter.opt_state, batches, given, config)
-    nll = foreseen(graph, params, task, task.held_back, config.batch)
+    nll = foreseen(graph, params, task, task.held_back, config)
     better = nll < fitter.best_nll
     update = fitter.update + 1
     return Fitter(
@@ -177,14 +179,15 @@ def is_over(fitter: Fitter, config: FitConfig) -> bool:
     return done >= config.epochs or (done - int(fitter.best_epoch) >= config.patience)
 
 
-def foreseen(graph: Any, params: Any, task: Task, windows: Windows, batch: int) -> Array:
+def foreseen(graph: Any, params: Any, task: Task, windows: Windows, config: FitConfig) -> Array:
     """f32[]: nats an event of some windows, over the whole catalog."""
     total = count = jnp.float32(0.0)
-    for at in range(0, len(windows.start), batch):
-        chosen = np.arange(at, at + batch)
+    for at in range(0, len(windows.start), config.batch):
+        chosen = np.arange(at, at + config.batch)
         part = windows.rows(np.minimum(chosen, len(windows.start) - 1))
         part = part._replace(end=np.where(chosen < len(windows.start), part.end, part.start))  # padding is empty
-        found = _foreseen(graph, params, jax.tree.map(jnp.asarray, part), (task.events, task.content, task.known))
+        given = (task.events, task.content, task.known)
+        found = _foreseen(graph, params, jax.tree.map(jnp.asarray, part), given, config.horizon)
         total, count = total + found[0], count + found[1]
     return -total / count
 
@@ -223,19 +226,19 @@ def _loss(params: Any, graph: Any, key: Array, batch: Windows, given: tuple[Any,
     def person(key: Array, window: Windows) -> tuple[Array, Array]:
         to_tell, key = jax.random.split(key)
         told = (~jax.random.bernoulli(to_tell, config.untold)).astype(jnp.float32)
-        return _window(model, table, events, window, drawn, told, key)
+        return _window(model, table, events, window, config.horizon, drawn, told, key)
 
     likelihood, count = jax.vmap(person)(keys, batch)
     return -jnp.sum(likelihood) / jnp.maximum(jnp.sum(count), 1.0)
 
 
-@functools.partial(jax.jit, static_argnames=("graph",))
-def _foreseen(graph: Any, params: Any, batch: Windows, given: tuple[Any, ...]) -> tuple[Array, Array]:
+@functools.partial(jax.jit, static_argnames=("graph", "horizon"))
+def _foreseen(graph: Any, params: Any, batch: Windows, given: tuple[Any, ...], horizon: int) -> tuple[Array, Array]:
     """(log-likelihood f32[], number f32[]) of the events of windows [batch]."""
     events, content, known = given
     model = nnx.merge(graph, params)
     table = model.items(content, known)
-    person = jax.vmap(lambda window: _window(model, table, events, window, None, jnp.float32(1.0), None))
+    person = jax.vmap(lambda window: _window(model, table, events, window, horizon, None, jnp.float32(1.0), None))
     likelihood, count = person(batch)
     return jnp.sum(likelihood), jnp.sum(count)
 
@@ -245,11 +248,15 @@ def _window(
     table: ItemTable,
     events: Events,
     window: Windows,
+    horizon: int,
     drawn: objective.Drawn | None,
     told: Array,
     key: Array | None,
 ) -> tuple[Array, Array]:
-    """(log-likelihood f32[], events f32[]) of one window: each of its events after all that came before."""
+    """(log-likelihood f32[], events f32[]) of one window: the events from each of its moments on, after all before it.
+
+    Of a moment with several events ahead each counts for a part of one.
+    """
     to_past, to_read = (None, None) if key is None else jax.random.split(key)
     length, memory = model.config.window, model.config.remembered
     before = window.start - memory + jnp.arange(memory)
@@ -258,8 +265,11 @@ def _window(
     there = at < window.end
     item = _item(events, at, there)
     hidden = model.read(past, item, told * events.about[at], table, to_read)[:-1]
-    found = objective.log_likelihood(hidden, item, table, drawn)
-    return jnp.sum(jnp.where(there, found, 0.0)), jnp.sum(there).astype(jnp.float32)
+    ahead = at[:, None] + jnp.arange(horizon)
+    coming = there[:, None] & (ahead < window.last)
+    found = objective.log_likelihood(hidden, _item(events, ahead, coming), table, drawn)
+    mean = jnp.sum(jnp.where(coming, found, 0.0), axis=1) / jnp.maximum(jnp.sum(coming, axis=1), 1)
+    return jnp.sum(mean), jnp.sum(there).astype(jnp.float32)
 
 
 def _item(events: Events, at: Array, there: Array) -> Array:

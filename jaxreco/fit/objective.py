@@ -20,27 +20,32 @@ class Drawn(NamedTuple):
 
 
 def log_likelihood(hidden: Array, item: Array, table: ItemTable, drawn: Drawn | None = None) -> Array:
-    """f32[T]: of taking item i32[T], each after hidden f32[T, d]: a softmax over the catalog.
+    """f32[T, H]: of taking each of items i32[T, H], those of a row after hidden f32[T, d]: a softmax over the catalog.
 
-    Args: item: -1 is any item, and has no meaning. drawn: see `log_total`.
+    Args: item: -1 is none, and what comes of it has no meaning. drawn: see `log_total`.
     """
     taken = jnp.maximum(item, 0)
-    score = jnp.sum(hidden * table.vector[taken], axis=-1) + table.bias[taken]
-    return score - log_total(hidden, taken, score, table, drawn)
-
-
-def log_total(hidden: Array, taken: Array, score: Array, table: ItemTable, drawn: Drawn | None) -> Array:
-    """f32[T]: log of the sum over the catalog, of which score f32[T] of item i32[T] is a part.
-
-    With `drawn` the sum is estimated by importance sampling: the item taken, and the drawn ones, each divided by how often it is
-    expected to be drawn (Bengio & Senécal 2008; Jean et al. 2015, section 3). The estimate of the sum is unbiased; with every item
-    drawn once and expected once it is exact.
-    """
+    score = jnp.einsum("td,thd->th", hidden, table.vector[taken]) + table.bias[taken]
     if drawn is None:
-        return jax.nn.logsumexp(scores(hidden, table), axis=-1)
+        total = jax.nn.logsumexp(scores(hidden, table), axis=-1)
+    else:
+        total = log_total(hidden, item, score, table, drawn)
+    return score - total[:, None]
+
+
+def log_total(hidden: Array, item: Array, score: Array, table: ItemTable, drawn: Drawn) -> Array:
+    """f32[T]: log of the sum over the catalog, by importance sampling.
+
+    Items i32[T, H] with scores f32[T, H] are part of it as they are, and the drawn ones that are none of them, each divided by how
+    often it is expected to be drawn (Bengio & Senécal 2008; Jean et al. 2015, section 3). The estimate of the sum is
+    unbiased; with every item drawn once and expected once it is exact.
+    """
     others = hidden @ table.vector[drawn.item].T + table.bias[drawn.item] - drawn.log_times
-    others = jnp.where(drawn.item == taken[:, None], -jnp.inf, others)
-    return jnp.logaddexp(score, jax.nn.logsumexp(others, axis=-1))
+    among = jnp.any(drawn.item[None, None, :] == item[:, :, None], axis=1)
+    others = jax.nn.logsumexp(jnp.where(among, -jnp.inf, others), axis=-1)
+    again = jnp.any(jnp.tril(item[:, :, None] == item[:, None, :], -1), axis=-1)  # an item is one part of the sum
+    counted = jnp.where((item >= 0) & ~again, score, -jnp.inf)
+    return jnp.logaddexp(jax.nn.logsumexp(counted, axis=-1), others)
 
 
 def scores(hidden: Array, table: ItemTable) -> Array:

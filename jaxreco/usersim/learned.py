@@ -1,0 +1,58 @@
+"""The fitted user as a scorer: a transformer and a long memory, fitted anew to every training part."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+from flax import nnx
+
+from jaxreco.data.log import Log
+from jaxreco.fit import events, fitting, foresight
+from jaxreco.fit.fitting import FitConfig
+from jaxreco.users.network import NetworkConfig, UserNetwork
+from jaxreco.usersim.scorers import described
+
+MANY_ITEMS, DRAWN = 4096, 1024  # in a larger catalog so many items stand for all of it
+
+
+@dataclasses.dataclass(frozen=True)
+class Transformer:
+    """How likely the next item is each candidate, in nats more than any item alike.
+
+    Args: epochs: of the fit, at most. seed: of the fit.
+    """
+
+    epochs: int = 20
+    seed: int = 0
+
+    def fit(self, train: Log) -> Foreseeing:
+        """By maximum likelihood; a tenth of the people of the log are held back and say when to stop."""
+        taken = events.taken(train)
+        network = NetworkConfig(window=events.usual_length(taken))
+        config = FitConfig(epochs=self.epochs, negatives=DRAWN if train.n_items > MANY_ITEMS else 0)
+        start, key = jax.random.split(jax.random.key(self.seed))
+        task = fitting.prepare(start, taken, described(train.items), network, config, self.seed)
+        fitter = fitting.begin(task, config)
+        while not fitting.is_over(fitter, config):
+            fitter, _ = fitting.epoch(key, task, fitter, config)
+        nnx.update(task.network, fitter.best)
+        return Foreseeing(task.network, np.asarray(task.content), np.asarray(task.known))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Foreseeing:
+    """A fitted network, and the items that it reads: content f32[I, D], known bool[I]."""
+
+    network: UserNetwork
+    content: np.ndarray
+    known: np.ndarray
+
+    def scores(self, history: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        """f32[M, N]: log of how many times as likely each is as one item of the catalog on average."""
+        found, at = [], 0
+        for block in foresight.log_probabilities(self.network, self.content, self.known, history):
+            found.append(np.take_along_axis(block, candidates[at : at + len(block)], axis=1))
+            at += len(block)
+        return np.concatenate(found) + np.float32(np.log(len(self.known)))
