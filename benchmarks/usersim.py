@@ -78,7 +78,7 @@ def run(
     """Judge user models.
 
     Args:
-      quick: closed forms are soon fitted: quick or not, this is the whole protocol.
+      quick: closed forms alone, by the whole protocol; else the fitted user too, and what it adds to them.
       data: the folder that holds the data sets' folders. split: "validation" or "test".
       test: JSON lines of users to judge by instead, of one data set. dataset: its name, or the only one to run.
       redraws, folds: instead of those of the protocol.
@@ -97,7 +97,7 @@ def run(
         if part == "test" and test is None and dataset is None and not isinstance(given.test, np.ndarray):
             notes.append(f"{name} is left out: its folder names no test users.")
             continue
-        measured = measure(*_jobs(given, part, test, folds), _models(given), redraws, under(name, say))
+        measured = measure(*_jobs(given, part, test, folds), _models(given, quick), redraws, under(name, say))
         checked = list(_check(given, redraws)) if name == "movielens-100k" and part == "validation" else []
         of: dict[str, Any] = {"dataset": name, "split": part, "mode": mode}
         found += [dataclasses.replace(row, **of) for row in (*_rows(measured), *checked)]
@@ -132,14 +132,21 @@ def _remarks() -> list[str]:
         "± is half the 95 % interval over users (bootstrap); differences are paired by user and from the best baseline of that "
         "metric; * where the interval excludes 0. The folds are the seeds.",
         "logistic: popularity, EASE, item-kNN, SVD factors, content where there is any, length of the history; logistic_seq adds "
-        "fading histories, transitions both ways and all products. Closed forms are soon fitted: --quick is the whole protocol.",
+        "fading histories, transitions both ways and all products. Closed forms are soon fitted: for them --quick is the whole protocol.",
+        "learned, the fitted user (jaxreco fit), and blend, logistic_seq with what learned says as one more feature, are rows of "
+        "--full: each fold fits two networks.",
         KNOWN,
     ]
 
 
-def _models(given: Given) -> dict[str, Model]:
+def _models(given: Given, quick: bool) -> dict[str, Model]:
     """The rows."""
-    return rows.closed_rows(given.log.items, REGULARISATIONS.get(given.name, rows.REGULARISATIONS))
+    closed = rows.closed_rows(given.log.items, REGULARISATIONS.get(given.name, rows.REGULARISATIONS))
+    if quick:
+        return closed
+    from jaxreco.usersim.learned import Transformer  # brings JAX
+
+    return rows.with_learned(closed, Transformer())
 
 
 # -- who is asked --------------------------------------------------------------------------------------------

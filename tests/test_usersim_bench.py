@@ -17,7 +17,7 @@ from jaxreco.benchmarks import usersim
 from jaxreco.data import splits
 from jaxreco.data.log import Log
 from jaxreco.errors import DataError
-from jaxreco.usersim import cases, estimates, rows
+from jaxreco.usersim import cases, estimates, learned, rows
 from jaxreco.usersim.models import Best
 
 ITEMS, USERS, EVENTS = 160, 100, 14
@@ -221,3 +221,38 @@ def test_the_command_writes_rows_and_fits_80_columns(data: Path, tmp_path: Path)
     assert {row["metric"] for row in written["rows"] if row["against"] is None} == {
         "auc", *(f"{metric}@1:{ratio}" for metric in ("precision", "recall", "f1") for ratio in (1, 9, 19)),
     }  # fmt: skip
+
+
+@pytest.mark.usefixtures("small")
+def test_the_fitted_user_and_what_it_adds_are_rows_of_the_full_protocol(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[Log] = []
+
+    class Brief(learned.Transformer):
+        def fit(self, train: Log) -> Any:
+            fitted.append(train)
+            return super().fit(train)
+
+    monkeypatch.setattr(learned, "Transformer", lambda: Brief(epochs=8))
+    report = usersim.run(data=data, dataset="lastfm-sequences", quick=False, redraws=1, folds=2)
+    found = values(report, protocol="uniform", metric="auc", against=None)
+    assert tuple(found) == (*rows.BASELINES, "learned", "blend")
+    assert len(fitted) == 4  # an inner and an outer fit of each fold: the two rows share them
+    assert found["learned"].value > 0.6
+    assert {row.mode for row in report.rows} == {"full"}
+    compared = values(report, protocol="uniform", metric="auc", agent="blend")
+    assert compared["blend"].against in rows.BASELINES
+
+
+def test_a_fitted_user_scores_candidates_whatever_stands_beside_them(data: Path) -> None:
+    log = usersim.read_set(data / "lastfm-sequences", "lastfm-sequences").log
+    user = learned.Transformer(epochs=1).fit(log)
+    rng = np.random.default_rng(0)
+    history = rng.integers(ITEMS, size=(40, 6)).astype(np.int32)
+    candidates = rng.integers(ITEMS, size=(40, 9)).astype(np.int32)
+    found = user.scores(history, candidates)
+    np.testing.assert_array_equal(found[:, ::-1], user.scores(history, candidates[:, ::-1]))
+    np.testing.assert_allclose(found[33:34, 2:5], user.scores(history[33:34], candidates[33:34, 2:5]), atol=1e-5)
+    everything = np.tile(np.arange(ITEMS, dtype=np.int32), (40, 1))
+    np.testing.assert_allclose(np.exp(user.scores(history, everything)).mean(axis=1), 1.0, rtol=1e-4)
