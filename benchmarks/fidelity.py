@@ -7,7 +7,6 @@ policies of Open Bandit would have been clicked.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import pathlib
 import time
 from collections.abc import Callable, Iterator
@@ -168,13 +167,16 @@ def ceiling(told: Responses, people: np.ndarray) -> tuple[float, float]:
 
 
 def _outcome_rows(said: dict[str, np.ndarray], about: dict[str, Any]) -> Iterator[Row]:
+    def row(metric: str, values: np.ndarray, agent: str, against: str | None = None) -> Row:
+        value, low, high = interval(values)
+        return Row(metric, value, low, high, protocol="ten_picks", agent=agent, against=against, **about)
+
     for name, values in said.items():
-        row = functools.partial(Row, protocol="ten_picks", agent=name, **about)
-        yield row("rating", *interval(values.mean(axis=1)))
-        yield row("rating@1", *interval(values[:, 0]))
-        yield row(f"rating@{policy_order.PICKS}", *interval(values[:, -1]))
+        yield row("rating", values.mean(axis=1), name)
+        yield row("rating@1", values[:, 0], name)
+        yield row(f"rating@{policy_order.PICKS}", values[:, -1], name)
         if name != AGAINST:
-            yield row("rating", *interval((values - said[AGAINST]).mean(axis=1)), against=AGAINST)
+            yield row("rating", (values - said[AGAINST]).mean(axis=1), name, AGAINST)
 
 
 def _outcome_table(said: dict[str, np.ndarray]) -> Any:
