@@ -187,7 +187,7 @@ def said_yes(scores: Scores, threshold: float) -> tuple[list[int], list[int], li
 def test_counts_and_the_threshold_are_those_of_loops(seed: int) -> None:
     scores = some_scores(seed=seed)
     worth = {}
-    for threshold in np.arange(-0.5, 12.0):
+    for threshold in np.arange(-0.5, 12.0, 0.5):  # on the levels, and between them
         taken, right, yes = said_yes(scores, threshold)
         found = decisions.counts(scores, threshold)
         assert (found.taken.tolist(), found.right.tolist()) == (taken, right)
@@ -501,6 +501,12 @@ def test_a_regression_weighs_what_is_worth_something() -> None:
             assert decisions.auc(scores).mean() == pytest.approx(decisions.auc(alone).mean(), abs=0.05)
             if not products:
                 assert slope[0] > 5.0 * abs(slope[1])
+
+
+def test_redraws_are_averaged_in_a_regression() -> None:
+    """It knows nothing but how many positives there are: one for 19 negatives, however often these were drawn."""
+    learned = Logistic((Best((Always(),)),)).learn(asked_of(random_log(), np.arange(20), redraws=3))
+    assert [weights.intercept for weights in learned.weights.values()] == pytest.approx([-np.log(19.0)] * 2)
 
 
 def test_products_are_of_any_two_features() -> None:
