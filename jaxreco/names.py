@@ -6,11 +6,18 @@ import difflib
 from collections.abc import Iterable
 
 
+CLEARLY = (
+    0.2  # a name that much less alike than the nearest is not meant: endings such as "-v0" make all a little alike
+)
+
+
 def closest(name: str, known: Iterable[str]) -> str:
     """A sentence that begins with a space: the nearest known names, or all of them when none is near."""
     names = sorted(known)
     lower = {n.lower(): n for n in names}
-    near = [lower[n] for n in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
+    found = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)  # the nearest first
+    alike = [difflib.SequenceMatcher(None, n, name.lower()).ratio() for n in found]
+    near = [lower[n] for n, ratio in zip(found, alike, strict=True) if ratio > alike[0] - CLEARLY]
     if near:
         return f" Did you mean {' or '.join(near)}?"
     return f" Known: {', '.join(names)}." if names else ""
