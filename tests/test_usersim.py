@@ -49,6 +49,8 @@ def test_the_latest_items_are_asked_for() -> None:
     found = cases.latest(log, np.array([0, 1]))
     assert found.history.tolist() == [list(range(15)), [-1] * 8 + list(range(7))]
     assert found.positives.tolist() == [list(range(15, 25)), [-1] * 5 + list(range(7, 12))]
+    edges = cases.latest(log_of([list(range(n)) for n in (10, 19, 20)], 30), np.arange(3))
+    assert (edges.positives >= 0).sum(axis=1).tolist() == [5, 5, 10]
     assert found.rows(np.array([1])).history.tolist() == [[-1] * 8 + list(range(7))]
     for user, wrong in ((2, "user 2 has fewer than 10 events"), (3, "user 3 has an item twice")):
         with pytest.raises(DataError, match=wrong):

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from jaxreco import cli
 from jaxreco.benchmarks import usersim
-from jaxreco.data import splits
+from jaxreco.data import sets, splits
 from jaxreco.data.log import Log
 from jaxreco.errors import DataError
 from jaxreco.usersim import cases, estimates, learned, rows
@@ -121,6 +121,21 @@ def test_nobody_is_asked_about_who_was_learned_from(data: Path, monkeypatch: pyt
         assert inner == train - held
         assert len(held) == 13
     assert set.union(*(tested for _, tested in fits[1::2])) == everybody
+
+
+def test_matched_negatives_are_those_that_others_took(data: Path) -> None:
+    """Items that no training user took are drawn under `uniform` alone, and what many took oftener than what few did."""
+    log = sets.load(data / "movielens-100k")
+    train, people = log.rows((log.item < 130) & (log.user >= 10)), cases.latest(log, np.arange(10))
+    asked = usersim._asked(train, people, 20)
+    often = {}
+    for protocol in usersim.PROTOCOLS:
+        drawn = asked.scores(Spy(), protocol).at(1).negative
+        often[protocol] = np.bincount(drawn[~np.isnan(drawn)].astype(int), minlength=ITEMS)
+    assert often["uniform"][130:].mean() > 3.0
+    assert not often["matched"][130:].any()
+    takers = np.bincount(train.item, minlength=ITEMS)[:130]
+    assert np.corrcoef(often["matched"][:130], takers)[0, 1] > 0.3 > np.corrcoef(often["uniform"][:130], takers)[0, 1]
 
 
 def test_a_planted_leak_is_noticed(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
