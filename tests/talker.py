@@ -49,7 +49,7 @@ class Talker(Coin):
     def situation(self, state: Any, params: Any, catalog: Catalog) -> Situation:
         """Requests of this user look at the category alone."""
         one = jnp.float32(1.0)
-        return Situation(catalog, jnp.zeros((2, 2)), jnp.zeros(1, jnp.int32), jnp.zeros(2), one, one, jnp.zeros((1, 3)))
+        return Situation(catalog, jnp.zeros((2, 2)), jnp.zeros(1, jnp.int32), jnp.zeros(2), one, one, jnp.zeros((3, 1)))
 
 
 def _less(intent: Array, category: Array, cause: Array) -> Instruction:
