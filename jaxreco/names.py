@@ -5,9 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-CLEARLY = (
-    0.2  # a name that much less alike than the nearest is not meant: endings such as "-v0" make all a little alike
-)
+# A name that much less alike than the nearest is not meant: endings such as "-v0" make all a little alike.
+CLEARLY = 0.2
 
 
 def closest(name: str, known: Iterable[str]) -> str:
