@@ -30,10 +30,11 @@ def fit(features: np.ndarray, taken: np.ndarray, weight: np.ndarray, ridge: floa
     Args: features f[N, F]. taken bool[N]. weight f[N]: what each row counts for.
     """
     mean = np.average(features, axis=0, weights=weight)
-    scale = np.sqrt(np.average((features - mean) ** 2, axis=0, weights=weight))
-    scale = np.where(scale > 1e-9, scale, 1.0)
-    x = np.concatenate([(features - mean) / scale, np.ones((len(features), 1))], axis=1)
-    penalty = np.append(np.full(features.shape[1], ridge), 1e-9)
+    x = np.concatenate([features - mean, np.ones((len(features), 1))], axis=1)
+    spread = np.sqrt(np.einsum("n,nf,nf->f", weight, x, x) / weight.sum())
+    scale = np.where(spread > 1e-9, spread, 1.0)  # that of the intercept's column is 1
+    x /= scale
+    penalty = np.append(np.full(features.shape[1], ridge), 1e-9)  # the intercept is free
     sign = np.where(taken, 1.0, -1.0)
     w = np.zeros(x.shape[1])
 
@@ -53,4 +54,5 @@ def fit(features: np.ndarray, taken: np.ndarray, weight: np.ndarray, ridge: floa
         before, now = now, loss(w)
         if before - now <= NEAR * abs(now):
             break
-    return Weights(w[:-1] / scale, float(w[-1] - (w[:-1] * mean / scale).sum()))
+    slope = w[:-1] / scale[:-1]
+    return Weights(slope, float(w[-1] - slope @ mean))

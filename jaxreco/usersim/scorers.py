@@ -107,7 +107,7 @@ class Closed:
         return Among(fitted, self.standard)
 
 
-@functools.lru_cache(maxsize=5)  # slow to fit and large: forms that differ in other things have one in common
+@functools.lru_cache(maxsize=3)  # slow to fit and large: forms that differ in other things have one in common
 def _fitted(train: Log, recipe: Recipe) -> closed.Fitted:
     return closed.fit(train, recipe)
 
