@@ -25,12 +25,11 @@ def log_likelihood(hidden: Array, item: Array, table: ItemTable, drawn: Drawn | 
     Args: item: -1 is none, and what comes of it has no meaning. drawn: see `log_total`.
     """
     taken = jnp.maximum(item, 0)
-    score = jnp.einsum("td,thd->th", hidden, table.vector[taken]) + table.bias[taken]
     if drawn is None:
-        total = jax.nn.logsumexp(scores(hidden, table), axis=-1)
-    else:
-        total = log_total(hidden, item, score, table, drawn)
-    return score - total[:, None]
+        every = scores(hidden, table)
+        return jnp.take_along_axis(every, taken, axis=-1) - jax.nn.logsumexp(every, axis=-1, keepdims=True)
+    score = jnp.einsum("td,thd->th", hidden, table.vector[taken]) + table.bias[taken]
+    return score - log_total(hidden, item, score, table, drawn)[:, None]
 
 
 def log_total(hidden: Array, item: Array, score: Array, table: ItemTable, drawn: Drawn) -> Array:
