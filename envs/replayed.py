@@ -14,7 +14,7 @@ import numpy as np
 from jaxreco.base import EMPTY, Catalog, EnvParams, Names, RewardWeights
 from jaxreco.content import text
 from jaxreco.data.log import Items, Log
-from jaxreco.data.responses import above_own_mean, own_scale, responses
+from jaxreco.data.responses import Responses, Scale, above_own_mean, own_scale, responses
 from jaxreco.env import RecoEnv
 from jaxreco.logs import Interactions
 from jaxreco.population import Population
@@ -47,14 +47,14 @@ def world(
         width,
         seconds=seconds,
         popularity=popularity,
-        quality=_quality(log),
+        quality=_quality(told),
         titles=titles,
         categories=categories,
     )
     env = RecoEnv(
         name=name, version=version, user_model=Replay(log.n_items, slate_size, history_length), n_items=log.n_items,
         slate_size=slate_size, history_length=history_length, action_mode=action_mode, single_session=True, names=names,
-        log=_interactions(log),
+        log=_interactions(told, scale),
     )  # fmt: skip
     people = Answered(*(jnp.asarray(column) for column in (*told, *scale)))
     user = ReplayParams(population=Population(traits=people, weights=jnp.asarray(comes, jnp.float32)))
@@ -89,20 +89,15 @@ def catalog_of(
     return catalog, Names(tuple(titles), tuple(kinds), ("unknown",), tuple(tag_names), ids)
 
 
-def _quality(log: Log) -> np.ndarray:
+def _quality(told: Responses) -> np.ndarray:
     """f64[I], standard score: mean answer above the person's own mean, shrunk (Koren 2008, section 2.1)."""
-    told = responses(log)
     effect = above_own_mean(told).sum(axis=0) / (told.known.sum(axis=0) + SHRINKAGE)
     return (effect - effect.mean()) / (effect.std() + 1e-9)
 
 
-def _interactions(log: Log) -> Interactions:
+def _interactions(told: Responses, scale: Scale) -> Interactions:
     """Every answer, for agents that are fitted to a log: weight 1 for a like, 0.5 for a click, 0 for neither."""
-    told = responses(log)
-    scale = own_scale(told)
     user, item = np.nonzero(told.known)
     value = told.value[user, item]
     weight = 0.5 * (value >= scale.click_at[user]) + 0.5 * (value >= scale.like_at[user])
-    return Interactions(
-        user.astype(np.int32), item.astype(np.int32), weight.astype(np.float32), log.n_users, log.n_items
-    )
+    return Interactions(user.astype(np.int32), item.astype(np.int32), weight.astype(np.float32), *told.known.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 import time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from jaxreco.run import Run
 
 EXIT_INTERRUPTED = 130
-MANY_ITEMS, DRAWN = 4096, 1024  # in a larger catalog so many items stand for all of it
+SIZES, FITTING = ("width", "layers", "window"), ("epochs", "negatives")  # options of the network, and of the fit
 
 
 def add(app: typer.Typer) -> None:
@@ -59,6 +60,7 @@ def fit_command(
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the table at the end.")] = False,
 ) -> None:
     """Fit a simulated user to a log, by maximum likelihood; people held back say when it is enough."""
+    from jaxreco import run as runs
     from jaxreco.data import sets
     from jaxreco.fit import folder as kept
 
@@ -74,7 +76,7 @@ def fit_command(
             raise JaxrecoError("--resume goes on as the fit was begun: leave out all but --data and --quiet.")
         config = kept.read_config(resume)  # before the log is read
     elif out is not None:
-        kept.refuse(out)
+        runs.refuse(out)
     with Console(stderr=True).status(f"reading {escape(str(data))}"):
         log = sets.load(data)
         run, task, fit, fitter = _resumed(resume, config, log) if resume else _begun(out, log, content, seed, settings)
@@ -96,18 +98,12 @@ def _begun(
     out: Any, log: Log, content: pathlib.Path | None, seed: int, settings: dict[str, int | None]
 ) -> tuple[Run, Task, FitConfig, Fitter]:
     """A new fit. Its folder is made last, when all that was asked for has proved possible."""
-    from jaxreco.fit import events, fitting
+    from jaxreco.fit import fitting
     from jaxreco.fit import folder as kept
-    from jaxreco.users.network import NetworkConfig
 
-    taken = events.taken(log)
     given = {name: value for name, value in settings.items() if value is not None}
-    sizes = {name: given[name] for name in ("width", "layers", "window") if name in given}
-    network = NetworkConfig(**{"window": events.usual_length(taken), **sizes})
-    chosen = {name: given[name] for name in ("epochs", "negatives") if name in given}
-    if log.n_items > MANY_ITEMS:
-        chosen.setdefault("negatives", DRAWN)
-    fit = fitting.FitConfig(**chosen)
+    sizes, rest = ({name: given[name] for name in names if name in given} for names in (SIZES, FITTING))
+    network, fit = fitting.usual(log, sizes, rest)
     vectors, words = content_of(log, content)
     task = fitting.prepare(_key(seed, 0), log, vectors, network, fit, seed)
     config = kept.describe(log, task, network, fit, seed, words)
@@ -124,7 +120,6 @@ def _resumed(folder: pathlib.Path, config: dict[str, Any], log: Log) -> tuple[Ru
     from jaxreco.fit import folder as kept
     from jaxreco.learning import checkpoint
     from jaxreco.run import Run
-    from jaxreco.users.network import NetworkConfig
 
     was = config["data"]
     if fingerprint(log) != was["fingerprint"]:
@@ -132,10 +127,8 @@ def _resumed(folder: pathlib.Path, config: dict[str, Any], log: Log) -> tuple[Ru
             f"The fit in {folder} is to {was['events']:,} events of {was['name']}, and {log.name} holds others: give the same log."
         )
     content = np.asarray(fusion.arrays(folder / kept.ITEMS, kept.ARRAYS)["content"])
-    fit = fitting.FitConfig(**config["fit"])
-    task = fitting.prepare(
-        _key(config["seed"], 0), log, content, NetworkConfig(**config["network"]), fit, config["seed"]
-    )
+    network, fit = kept.settings(folder, config)
+    task = fitting.prepare(_key(config["seed"], 0), log, content, network, fit, config["seed"])
     fitter = fitting.begin(task, fit)
     run = Run(folder, config)
     if checkpoint.latest(run.checkpoint) is not None:
@@ -238,7 +231,7 @@ def show(run: Run, task: Task, fitter: Fitter, seconds: float, console: Console)
     for column in ("nats an event", "as likely as one of"):
         table.add_column(column, justify="right")
     for name, nats in rows.items():
-        table.add_row(f"[cyan]{name}[/cyan]", f"{nats:.3f}", f"{2.718281828459045**nats:,.0f} items")
+        table.add_row(f"[cyan]{name}[/cyan]", f"{nats:.3f}", f"{math.exp(nats):,.0f} items")
     console.print(table)
     best, done = int(fitter.best_epoch), int(fitter.update)
     console.print(f"Epoch {best} of {done} is kept, in {escape(str(run.folder))}; {seconds:.0f} s.", highlight=False)

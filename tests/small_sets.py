@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,3 +44,9 @@ def cases_of(walked: list[list[int]], add: int = 0) -> str:
     """Lines of histories and what came next."""
     lines = [{"history": [i + add for i in walk[-11:-1]], "next": walk[-1] + add} for walk in walked]
     return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def values(report: Any, **wanted: Any) -> dict[str, Any]:
+    """A report's rows by agent, those whose fields are as wanted."""
+    found = [row for row in report.rows if all(getattr(row, name) == value for name, value in wanted.items())]
+    return {row.agent: row for row in found}

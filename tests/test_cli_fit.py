@@ -154,6 +154,11 @@ def test_a_fit_goes_on_with_its_own_log_only(fitted, tmp_path):
     refused(run("fit", "--data", other, "--resume", fitted[0]), "holds others", "give the same log")
 
 
+def test_settings_of_another_version_are_refused_where_a_fit_would_go_on(fitted, data, tmp_path):
+    where = broken(fitted, tmp_path / "other", edit(fit={"epochs": 4, "rounds": 3}))
+    refused(run("fit", "--data", data, "--resume", where), "none of this version")
+
+
 def test_a_log_of_one_person_is_refused(tmp_path):
     refused(run("fit", "--data", write_log(tmp_path / "one", people=1), "--out", tmp_path / "x"), "a fit needs 3")
     assert not (tmp_path / "x").exists()
@@ -185,6 +190,7 @@ def edit(**changes: Any) -> Any:
         (edit(format=99), "format 99"),
         (edit(user_model="mindset"), "holds no user model"),
         (edit(network={"width": 8, "depth": 3}), "none of this version"),
+        (edit(fit={"epochs": 4, "rounds": 3}), "none of this version"),
     ],
 )
 def test_a_broken_folder_is_refused_with_what_to_do(fitted, tmp_path, what, words):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import small_sets
+from small_sets import values
 from typer.testing import CliRunner
 
 from jaxreco import cli, registry
@@ -44,12 +45,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranking, "REGULARISATIONS", {})
     monkeypatch.setattr(ranking, "HIDDEN", 30)
     monkeypatch.setattr(ranking, "INNER", 20)
-
-
-def values(report: Any, **wanted: Any) -> dict[str, Any]:
-    """Rows by agent."""
-    found = [row for row in report.rows if all(getattr(row, name) == value for name, value in wanted.items())]
-    return {row.agent: row for row in found}
 
 
 @pytest.mark.usefixtures("small")

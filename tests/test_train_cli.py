@@ -19,7 +19,7 @@ from conftest import coin_world
 from typer.testing import CliRunner
 
 from jaxreco import cli, cli_train, registry
-from jaxreco.agents import popularity, ppo, random
+from jaxreco.agents import oracle_greedy, popularity, ppo, random, static
 from jaxreco.learning import checkpoint, trainer
 from jaxreco.report import sessions, standing
 from jaxreco.talk.words import printable
@@ -359,3 +359,16 @@ def test_the_real_command_is_interrupted_and_goes_on(tmp_path):
     update = checkpoint.latest(tmp_path / "run" / "checkpoint")
     assert update is not None
     assert len(metrics.read_text().splitlines()) == update
+
+
+def test_without_a_mindset_to_read_there_is_a_table_without_a_scale(tmp_path, monkeypatch):
+    """Coins have none: the privileged agents, as they really are, are no rows, and nobody has a score."""
+    monkeypatch.setitem(registry._AGENTS, "static", static.make)
+    monkeypatch.setitem(registry._AGENTS, "oracle_greedy", oracle_greedy.make)
+    done = run("train", *SIZE, *SHORT, "--out", tmp_path / "run")
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "No score: static and the oracles read the simulator's mind" in " ".join(done.output.split())
+    rows = json.loads((tmp_path / "run" / "table.json").read_text())["rows"]
+    assert {row["agent"] for row in rows} == {"random", "popularity", "item_knn", "tiny"}
+    assert {row["against"] for row in rows} == {None, "random", "popularity", "item_knn"}
+    assert {row["value"] for row in rows if row["metric"] == "score"} == {None}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import small_sets
+from small_sets import values
 from typer.testing import CliRunner
 
 from jaxreco import cli
@@ -39,12 +40,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usersim, "REGULARISATIONS", {})
     monkeypatch.setattr(rows, "NEAREST", (np.inf,))
     monkeypatch.setattr(estimates, "RESAMPLES", 50)
-
-
-def values(report: Any, **wanted: Any) -> dict[str, Any]:
-    """Rows by agent."""
-    found = [row for row in report.rows if all(getattr(row, name) == value for name, value in wanted.items())]
-    return {row.agent: row for row in found}
 
 
 @pytest.mark.usefixtures("small")

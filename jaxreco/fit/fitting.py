@@ -26,6 +26,7 @@ from jaxreco.users.network import ItemTable, NetworkConfig, UserNetwork
 
 Array = jax.Array
 
+MANY_ITEMS, DRAWN = 4096, 1024  # in a larger catalog so many items stand for all of it
 SMOOTHING = 0.75  # power of the counts by which items are drawn (Mikolov et al. 2013)
 
 
@@ -83,6 +84,16 @@ class Task(NamedTuple):
     known: Array  # bool[I], items that those fitted to took
     share: Array  # f32[I], by which items are drawn
     scale: Scale
+
+
+def usual(log: Log, network: dict[str, Any], fit: dict[str, Any]) -> tuple[NetworkConfig, FitConfig]:
+    """What suits a log: a window that holds most people's events, and in a large catalog drawn items instead of all.
+
+    Args: network, fit: settings that are given, and stay.
+    """
+    window = {"window": reading.usual_length(reading.taken(log))}
+    negatives = {"negatives": DRAWN} if log.n_items > MANY_ITEMS else {}
+    return NetworkConfig(**{**window, **network}), FitConfig(**{**negatives, **fit})
 
 
 def prepare(

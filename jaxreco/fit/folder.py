@@ -17,12 +17,12 @@ import numpy as np
 from flax import nnx
 
 from jaxreco import files, provenance
+from jaxreco import run as runs
 from jaxreco.content import fusion
 from jaxreco.content.store import fingerprint
 from jaxreco.data.log import Log
 from jaxreco.errors import DataError, JaxrecoError
 from jaxreco.fit import events as reading
-from jaxreco.fit.events import Scale
 from jaxreco.fit.fitting import FitConfig, Fitter, Task
 from jaxreco.learning import checkpoint
 from jaxreco.run import Run
@@ -48,11 +48,6 @@ class Model:
     content: np.ndarray
     known: np.ndarray
     config: dict[str, Any]
-
-    @property
-    def scale(self) -> Scale:
-        """What the numbers of the log mean to the network."""
-        return Scale(**self.config["scale"])
 
     def check(self, log: Log) -> None:
         """Raises DataError for a log of other items than those of the model, or in another order."""
@@ -102,22 +97,13 @@ def meta(config: dict[str, Any]) -> dict[str, Any]:
 
 def create(folder: Path, config: dict[str, Any], log: Log, task: Task) -> Run:
     """A new folder. Raises JaxrecoError where there is something already."""
-    refuse(folder)
+    runs.refuse(folder)
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {"ids": log.items.ids, "content": np.asarray(task.content), "known": np.asarray(task.known)}
     with files.written_whole(folder / ITEMS) as file:
         np.savez(file, allow_pickle=False, **arrays)
     files.write_json(folder / CONFIG, config)
     return Run(folder, config)
-
-
-def refuse(folder: Path) -> None:
-    """Refuse a folder for a new model that is not empty, or is no folder. Raises JaxrecoError."""
-    if folder.exists() and not folder.is_dir():
-        raise JaxrecoError(f"{folder} is a file: name a folder that does not exist yet with --out.")
-    if folder.is_dir() and any(folder.iterdir()):
-        remedy = f"--resume {folder} goes on with it" if (folder / CONFIG).is_file() else "it is no user model"
-        raise JaxrecoError(f"The folder {folder} exists and is not empty ({remedy}): name another one with --out.")
 
 
 def keep(run: Run, fitter: Fitter) -> None:
@@ -146,6 +132,16 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def settings(folder: Path, config: dict[str, Any]) -> tuple[NetworkConfig, FitConfig]:
+    """What `describe` wrote of the network and the fit. Raises DataError for those of another version."""
+    try:
+        return NetworkConfig(**config["network"]), FitConfig(**config["fit"])
+    except TypeError:
+        raise DataError(
+            f"The settings in {folder / CONFIG} are none of this version: fit the user model again."
+        ) from None
+
+
 def load(folder: str | Path) -> Model:
     """The user model of a folder. Raises DataError for one that is none, is not over, is incomplete or broken."""
     folder = Path(folder).expanduser()
@@ -153,15 +149,9 @@ def load(folder: str | Path) -> Model:
     if checkpoint.latest(folder / MODEL) is None:
         raise DataError(f"{folder} holds a fit that is not over: jaxreco fit --resume {folder} goes on with it.")
     found = fusion.arrays(folder / ITEMS, ARRAYS)
-    try:
-        network = NetworkConfig(**config["network"])
-        fresh = UserNetwork(
-            network, len(found["ids"]), config["content"]["width"], len(reading.FEATURES), rngs=nnx.Rngs(0)
-        )
-    except (TypeError, KeyError):
-        raise DataError(
-            f"The network in {folder / CONFIG} is none of this version: fit the user model again."
-        ) from None
+    network, _ = settings(folder, config)
+    width = config["content"]["width"]
+    fresh = UserNetwork(network, len(found["ids"]), width, len(reading.FEATURES), rngs=nnx.Rngs(0))
     try:
         kept, _ = checkpoint.restore(folder / MODEL, _Found(params=nnx.state(fresh), update=jnp.int32(0)), meta(config))
     except (ValueError, KeyError, FileNotFoundError) as error:

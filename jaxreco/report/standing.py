@@ -48,6 +48,8 @@ class Estimate:
 class Standing:
     """What the agents made of the same users.
 
+    Without an oracle there is no scale: users whose mind nobody can read have none, and scores are NaN.
+
     Args:
       lives: by agent, in the order of the rows. ours: the trained agent's row.
       made: what the protocol line and the JSON say of how it was made: world, users, seed, commit, versions, device,
@@ -59,15 +61,23 @@ class Standing:
     made: dict[str, Any]
 
     @property
-    def zero(self) -> str:
-        """The best of random, popularity and static."""
-        return max(ZERO, key=lambda name: float(np.mean(self.lives[name].column("reward"))))
+    def baselines(self) -> tuple[str, ...]:
+        """Those that were run."""
+        return tuple(name for name in BASELINES if name in self.lives)
 
     @property
-    def one(self) -> str:
-        """The better of the oracles."""
-        oracles = [name for name in ORACLES if name in self.lives]
-        return max(oracles, key=lambda name: float(np.mean(self.lives[name].column("reward"))))
+    def zero(self) -> str:
+        """The best of random, popularity and static."""
+        return self._best(ZERO)
+
+    @property
+    def one(self) -> str | None:
+        """The better of the oracles; None where none was run."""
+        return self._best(ORACLES) if any(name in self.lives for name in ORACLES) else None
+
+    def _best(self, names: tuple[str, ...]) -> str:
+        run = (name for name in names if name in self.lives)
+        return max(run, key=lambda name: float(np.mean(self.lives[name].column("reward"))))
 
     def estimates(self, agent: str) -> dict[str, Estimate]:
         """Every column of an agent's row."""
@@ -82,6 +92,8 @@ class Standing:
 
     def score(self, agent: str) -> Estimate:
         """The agent's place on the scale; users are resampled together for all three that it depends on."""
+        if self.one is None:
+            return Estimate(float("nan"))
         rewards = np.stack([self.lives[name].column("reward") for name in (agent, self.zero, self.one)])
         value = score(*rewards.mean(axis=1))
         n = rewards.shape[1]
@@ -127,7 +139,7 @@ class Standing:
         for metric in DIFFERENCES:
             table.add_column(metric.replace("_30d", ""), justify="right", no_wrap=True)
             table.add_column("")
-        for other in BASELINES:
+        for other in self.baselines:
             cells = []
             for metric in DIFFERENCES:
                 found = self.difference(metric, other)
@@ -141,16 +153,17 @@ class Standing:
         lines = [
             "Means over users, ± half the 95 % interval (bootstrap). 'ahead': the paired difference's interval excludes 0.",
             "This is one seed: the intervals are over users, and training with another seed may end elsewhere.",
-            f"Score: 0 is {self.zero} ({rewards[self.zero]:,.1f}), the best of {', '.join(ZERO)}; "
-            f"1 is {self.one} ({rewards[self.one]:,.1f}), the better of the oracles run. static and the oracles read the simulator's mind.",
+            self._scale(rewards),
             "followed: share of the instructions that the next slate did what it was asked to, mean over users who spoke.",
             "Share of a slate that two users have in common: "
-            + ", ".join(f"{name} {self.lives[name].overlap:.2f}" for name in (self.ours, "popularity", self.one))
+            + ", ".join(
+                f"{name} {self.lives[name].overlap:.2f}" for name in (self.ours, "popularity", self.one) if name
+            )
             + ".",
         ]
-        if rewards[self.one] <= rewards[self.zero]:
+        if self.one is not None and rewards[self.one] <= rewards[self.zero]:
             lines.append(f"The oracle fails here: it earns no more than {self.zero}, so the score means nothing.")
-        else:
+        elif self.one is not None:
             beyond = [name for name in self.lives if name not in ORACLES and rewards[name] > rewards[self.one]]
             lines += [f"{name} scores above 1: that is the oracles' failure, not a proof." for name in beyond]
         for name, life in self.lives.items():
@@ -158,6 +171,15 @@ class Standing:
                 missing = int((~life.finished).sum())
                 lines.append(f"{name}: {missing:,} of {life.finished.size:,} lives were cut short of their horizon.")
         return lines
+
+    def _scale(self, rewards: dict[str, float]) -> str:
+        """What 0 and 1 of the score are."""
+        if self.one is None:
+            return "No score: static and the oracles read the simulator's mind, and these users have none that can be read."
+        return (
+            f"Score: 0 is {self.zero} ({rewards[self.zero]:,.1f}), the best of {', '.join(ZERO)}; "
+            f"1 is {self.one} ({rewards[self.one]:,.1f}), the better of the oracles run. static and the oracles read the simulator's mind."
+        )
 
     def protocol(self) -> str:
         """How the table was made, in one line."""
@@ -180,7 +202,7 @@ class Standing:
         ]
         rows += [
             self._row(self.ours, metric, self.difference(metric, other), against=other)
-            for other in BASELINES
+            for other in self.baselines
             for metric in DIFFERENCES
         ]
         rows += [self._row(agent, "overlap", Estimate(life.overlap)) for agent, life in self.lives.items()]

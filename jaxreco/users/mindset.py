@@ -166,9 +166,14 @@ class MindsetParams(Struct):
     honour_boredom: Any = param(default=0.5, low=0.0, high=1.0, doc="boredom forgotten by being heard", unit="1")
 
 
+def readable(params: Any) -> bool:
+    """Whether users have a mindset that a privileged agent can read. Args: params, of a user model."""
+    return isinstance(params, MindsetParams)
+
+
 def read_by(agent: Any, params: Any) -> None:
     """Raise JaxrecoError where an agent that reads a mindset meets users of another kind. Args: params, of a user model."""
-    if not isinstance(params, MindsetParams):
+    if not readable(params):
         raise JaxrecoError(
             f"{type(agent).__name__} reads a mindset, and these users have none ({type(params).__name__}): take another agent."
         )

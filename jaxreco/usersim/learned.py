@@ -9,12 +9,9 @@ import numpy as np
 from flax import nnx
 
 from jaxreco.data.log import Log
-from jaxreco.fit import events, fitting, foresight
-from jaxreco.fit.fitting import FitConfig
-from jaxreco.users.network import NetworkConfig, UserNetwork
+from jaxreco.fit import fitting, foresight
+from jaxreco.users.network import UserNetwork
 from jaxreco.usersim.scorers import described
-
-MANY_ITEMS, DRAWN = 4096, 1024  # in a larger catalog so many items stand for all of it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +26,9 @@ class Transformer:
 
     def fit(self, train: Log) -> Foreseeing:
         """By maximum likelihood; a tenth of the people of the log are held back and say when to stop."""
-        taken = events.taken(train)
-        network = NetworkConfig(window=events.usual_length(taken))
-        config = FitConfig(epochs=self.epochs, negatives=DRAWN if train.n_items > MANY_ITEMS else 0)
+        network, config = fitting.usual(train, {}, {"epochs": self.epochs})
         start, key = jax.random.split(jax.random.key(self.seed))
-        task = fitting.prepare(start, taken, described(train.items), network, config, self.seed)
+        task = fitting.prepare(start, train, described(train.items), network, config, self.seed)
         fitter = fitting.begin(task, config)
         while not fitting.is_over(fitter, config):
             fitter, _ = fitting.epoch(key, task, fitter, config)
