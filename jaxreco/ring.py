@@ -49,6 +49,12 @@ class Ring(Struct):
         data = jax.tree.map(lambda ring, x: jax.lax.dynamic_update_index_in_dim(ring, x, slot, 0), self.data, event)
         return Ring(data=data, start=self.start, end=self.end + jnp.asarray(when, jnp.int32))
 
+    def extend(self, events: Any, there: Array) -> Ring:
+        """Write those of N events, leaves [N, ...], that are `there` bool[N], the oldest first; N is at most the ring's size."""
+        slot = jnp.where(there, (self.end + jnp.cumsum(there) - 1) % self.size, self.size)
+        data = jax.tree.map(lambda ring, x: ring.at[slot].set(x, mode="drop"), self.data, events)
+        return Ring(data=data, start=self.start, end=self.end + jnp.sum(there).astype(jnp.int32))
+
     def clear(self, when: Array | bool = True) -> Ring:
         """Forget everything (where `when` is true) without touching the data."""
         return Ring(data=self.data, start=jnp.where(when, self.end, self.start), end=self.end)

@@ -127,6 +127,27 @@ def test_what_is_read_is_what_plain_loops_read(network, table):
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("lived", [0, 7])
+def test_remembering_event_by_event_is_reading_them_all_at_once(network, table, lived):
+    """Cached decoding equals full recomputation, with slots that nothing was taken from, and rings that have wrapped around."""
+    item, about = told(2 * CONFIG.window + 3)
+    past = Past(jnp.full(CONFIG.width, 0.3 * lived), jnp.float32(lived))
+    whole = np.asarray(read(network, past, item, about, table))
+    memory = network.begin(past)
+    np.testing.assert_allclose(memory.hidden, whole[0], atol=1e-4)
+    remember = jax.jit(lambda network, memory, item, about: network.remember(memory, item, about, table))
+    at = 0
+    for taken in ([0, 1, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0], [0, 1, 1, 1], [1, 1, 0, 1], [0, 0, 1, 1]):
+        there = np.flatnonzero(taken)
+        slots, told_of = np.full(4, -1, np.int32), np.ones((4, FEATURES), np.float32)
+        slots[there], told_of[there] = item[at : at + len(there)], about[at : at + len(there)]
+        memory = remember(network, memory, jnp.asarray(slots), jnp.asarray(told_of))
+        at += len(there)
+        np.testing.assert_allclose(memory.hidden, whole[at], atol=1e-4)
+        assert int(memory.long.number) == lived + at
+    assert at == len(item)
+
+
 def test_nothing_that_comes_later_is_seen(network, table):
     item, about = told()
     before = read(network, NOTHING, item, about, table)

@@ -84,6 +84,31 @@ class Block(nnx.Module):
         x = x + self._dropped(self.out(self._attend(query, keys, values, distance, seen)), of_mixed)
         return x + self._dropped(self.down(jax.nn.gelu(self.up(self.norm2(x)))), of_up)
 
+    def begin(self, x: Array) -> tuple[Array, tuple[Array, Array]]:
+        """Tokens f32[S, d] that all that come later see (`sinks` of `whole`): (f32[S, d], their keys and values, f32[S, d] each)."""
+        query, keys, values = jnp.split(self.qkv(self.norm1(x)), 3, axis=-1)
+        order = jnp.arange(x.shape[0])
+        mixed = self._attend(query, keys, values, jnp.zeros((x.shape[0],) * 2), order[:, None] >= order)
+        return self._finish(x, mixed), (keys, values)
+
+    def extend(self, x: Array, there: Array, cache: Ring, sinks: tuple[Array, Array]) -> tuple[Array, Ring]:
+        """N tokens f32[N, d] after those in the cache, as `whole` over all of them would give: (f32[N, d], cache with them).
+
+        Args: there: bool[N]; of a token that is not there nobody sees anything, and what comes of it has no meaning. sinks:
+          what `begin` found.
+        """
+        query, key, value = jnp.split(self.qkv(self.norm1(x)), 3, axis=-1)
+        old_keys, old_values = cache.data
+        place = jnp.cumsum(there)  # among those that are there, from 1
+        nothing = jnp.zeros((x.shape[0], sinks[0].shape[0]), place.dtype)
+        distance = jnp.concatenate([nothing, place[:, None] + cache.ages(), place[:, None] - place], axis=1)
+        can_see = jnp.concatenate([jnp.ones(nothing.shape[1], bool), cache.valid(), there])
+        seen = can_see & (distance >= 0) & (distance < self.window)
+        keys = jnp.concatenate([sinks[0], old_keys, key])
+        values = jnp.concatenate([sinks[1], old_values, value])
+        x = self._finish(x, self._attend(query, keys, values, distance, seen))
+        return x, cache.extend((key, value), there)
+
     def _dropped(self, x: Array, key: Array | None) -> Array:
         return x if key is None else dropped(key, x, self.dropout)
 

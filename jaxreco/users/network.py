@@ -17,6 +17,8 @@ from flax import nnx
 
 from jaxreco.errors import JaxrecoError
 from jaxreco.nn.transformer import Block, dropped
+from jaxreco.ring import Ring
+from jaxreco.struct import Struct
 
 Array = jax.Array
 
@@ -72,6 +74,15 @@ class Past(NamedTuple):
         return self.total / jnp.sqrt(jnp.maximum(self.number, 1.0))
 
 
+class Memory(Struct):
+    """What a person has in mind of what it took, so that the next event is read without those before it."""
+
+    short: tuple[Ring, ...]  # keys and values of the last W events, a ring a layer
+    begun: tuple[tuple[Array, Array], ...]  # keys and values f32[BEGIN, d] of who it is, a pair a layer
+    long: Past
+    hidden: Array  # f32[d], what is known of it now
+
+
 class UserNetwork(nnx.Module):
     """Items, memories, and what is said of the next event.
 
@@ -122,7 +133,7 @@ class UserNetwork(nnx.Module):
         to_tokens, to_long, *to_blocks = [None] * (2 + len(self.blocks))
         if key is not None:
             to_tokens, to_long, *to_blocks = jax.random.split(key, 2 + len(self.blocks))
-        token = jnp.where((item >= 0)[:, None], table.vector[jnp.maximum(item, 0)] + self.about(about), 0.0)
+        token = self._token(item, about, table)
         long, lived = self._long(past, item, table, to_long)
         x = jnp.concatenate([self.who(past.kept())[None], token]) + lived
         if to_tokens is not None:
@@ -130,6 +141,46 @@ class UserNetwork(nnx.Module):
         for block, to_block in zip(self.blocks, to_blocks, strict=True):
             x = block.whole(x, BEGIN, to_block)
         return self.short_out(self.norm(x)) + self.long_out(long)
+
+    def begin(self, past: Past) -> Memory:
+        """A person of whom the long memory alone is known."""
+        x = self.who(past.kept())[None] + self._lived(past.number)
+        begun, short = [], []
+        for block in self.blocks:
+            x, pair = block.begin(x)
+            begun.append(pair)
+            short.append(block.empty_cache())
+        return Memory(tuple(short), tuple(begun), past, self._hidden(x[0], past))
+
+    def remember(self, memory: Memory, item: Array, about: Array, table: ItemTable) -> Memory:
+        """The memory after events i32[N], about f32[N, F], the earliest first; -1 is none.
+
+        The same as `read` of all events from the beginning on (but for rounding), at the cost of the new ones.
+        """
+        there = item >= 0
+        long = self._remembered(item, table, None)
+        number = memory.long.number + jnp.cumsum(there)
+        x = self._token(item, about, table) + jax.vmap(self._lived)(number)
+        short = []
+        for block, cache, begun in zip(self.blocks, memory.short, memory.begun, strict=True):
+            x, cache = block.extend(x, there, cache, begun)
+            short.append(cache)
+        past = Past(memory.long.total + jnp.sum(long, axis=0), number[-1])
+        last = there & (number == number[-1])
+        hidden = self._hidden(jnp.sum(jnp.where(last[:, None], x, 0.0), axis=0), past)
+        return Memory(tuple(short), memory.begun, past, jnp.where(jnp.any(there), hidden, memory.hidden))
+
+    def _token(self, item: Array, about: Array, table: ItemTable) -> Array:
+        """f32[N, d]: events i32[N], about f32[N, F]; 0 where there is none."""
+        return jnp.where((item >= 0)[:, None], table.vector[jnp.maximum(item, 0)] + self.about(about), 0.0)
+
+    def _hidden(self, x: Array, past: Past) -> Array:
+        """f32[d]: what the last token f32[d] and the long memory say together."""
+        return self.short_out(self.norm(x)) + self.long_out(past.kept())
+
+    def _lived(self, number: Array) -> Array:
+        """f32[d]: how much f32[] there is to remember."""
+        return self.lived(jnp.log1p(number)[None] / 4.0)
 
     def _long(self, past: Past, item: Array, table: ItemTable, key: Array | None) -> tuple[Array, Array]:
         """f32[T + 1, d] each, before each event and after the last: the long memory, and how much there is to remember."""
