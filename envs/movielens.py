@@ -7,9 +7,7 @@ docs/worlds/movielens.md lists. NumPy on the host, about a second for latest-sma
 
 from __future__ import annotations
 
-import collections
 import dataclasses
-import itertools
 import os
 from pathlib import Path
 from typing import Any
@@ -18,22 +16,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreco.base import EMPTY, Catalog, EnvParams, Names
+from jaxreco.content import correspondence, shelves
+from jaxreco.content.correspondence import Rows
 from jaxreco.data.movielens import FORMATS, Ratings, load
 from jaxreco.env import RecoEnv
 from jaxreco.errors import DataError
 from jaxreco.logs import Interactions
 from jaxreco.population import Population
-from jaxreco.users import people
+from jaxreco.users import people, tastes
 from jaxreco.users.mindset import Mindset, MindsetParams, Traits
 
 VERSION = "0.2"
-INTERESTS = 3
-TAGS_PER_ITEM = 8
-FREE_TAGS = 200  # at most, each on at least FREE_TAG_FILMS films
-FREE_TAG_FILMS = 5
 SUBFOLDERS = ("movielens-latest-small", "movielens-100k", "ml-latest-small", "ml-100k")
 NOT_A_GENRE = "IMAX"  # a format of projection that latest-small lists among the genres
 PERSONAL_TAGS = ("in netflix queue",)  # a note to oneself, not a property of the film
+# Between evenings: typical, and half a day to five days; people rate far less often than they watch, and many on one day only.
+HABIT_HOURS = (40.0, 12.0, 120.0)
 
 # Mean running times in minutes. An assumption: MovieLens has none, and these are round numbers for feature films.
 MINUTES = {
@@ -124,7 +122,7 @@ def make(
     traits = _people(np.random.default_rng(seed), ratings, embedding, catalog)
     population = Population(traits=traits, weights=jnp.ones(ratings.n_users))
     known: dict[str, Any] = people.known_of(catalog, len(names.categories)) | DEFAULTS
-    user = MindsetParams(population=population, clickbait=_clickbait(catalog), **known)
+    user = MindsetParams(population=population, clickbait=people.clickbait(catalog), **known)
     return env, EnvParams(catalog=catalog, user=user)
 
 
@@ -175,15 +173,9 @@ def restrict(ratings: Ratings, min_ratings: int) -> Ratings:
     )
 
 
-def _mean(values: np.ndarray, groups: np.ndarray, n: int, shrink: float = 0.0) -> np.ndarray:
-    """f64[n]: mean of values f[N] in each group i32[N], pulled to 0 by `shrink` pseudo-counts; 0 for an empty group."""
-    count = np.bincount(groups, minlength=n)
-    return np.bincount(groups, weights=values, minlength=n) / np.maximum(count + shrink, 1e-9)
-
-
 def _above_own_mean(ratings: Ratings) -> np.ndarray:
     """f64[N]: stars above the user's own mean."""
-    return ratings.stars - _mean(ratings.stars, ratings.user, ratings.n_users)[ratings.user]
+    return tastes.above_own_mean(ratings.stars, ratings.user, ratings.n_users)
 
 
 def _log(ratings: Ratings) -> Interactions:
@@ -199,32 +191,15 @@ def _log(ratings: Ratings) -> Interactions:
 def item_embeddings(ratings: Ratings, n_factors: int, genre_weight: float = 0.3) -> np.ndarray:
     """f64[I, D], unit length: films near each other when the same people liked them; genres help the rare ones.
 
-    Correspondence analysis of the user-film matrix (Greenacre 1984; as spectral co-clustering, Dhillon 2001): each
-    rating, as a degree of liking in (0, 1), is divided by the square roots of its row and column sums, and the
-    leading singular vectors are kept, less the first, which holds only those sums. Dividing takes popularity out of
-    the directions, where it would make every popular film everybody's taste. Genres are further rows, "users" who
-    like exactly one genre (collective factorisation, Singh & Gordon 2008), holding `genre_weight`**2 of the
-    squared mass of the ratings. On held-out ratings this ranked liked films above unseen ones drawn by popularity
+    See `correspondence.embeddings`. On held-out ratings this ranked liked films above unseen ones drawn by popularity
     with probability 0.83; a truncated SVD of rating residuals 0.67 (docs/worlds/movielens.md).
 
     Raises ValueError when `n_factors` is more than the set can tell apart.
     """
     genre, film = np.nonzero(_has_genre(ratings).T)
-    n_users, n_items = ratings.n_users, ratings.n_items
-    n_rows = n_users + len(ratings.genre_names)
-    if n_factors >= min(n_users, n_items):
-        raise ValueError(
-            f"n_factors is {n_factors}, but the set has {n_users} users and {n_items} films: choose less than both."
-        )
-    liking = 1.0 / (1.0 + np.exp(-2.0 * _above_own_mean(ratings)))
-    rated = _normalised(ratings.user, ratings.item, liking, n_users, n_items, smoothing=5.0)
-    listed = _normalised(genre, film, np.ones(len(film)), len(ratings.genre_names), n_items)
-    if len(listed):
-        listed *= genre_weight * np.sqrt(np.sum(rated**2) / np.sum(listed**2))
-    row = np.concatenate([ratings.user, genre + n_users])
-    column = np.concatenate([ratings.item, film])
-    strength, direction = _leading(row, column, np.concatenate([rated, listed]), n_rows, n_items, n_factors + 1)
-    return _unit(direction[:, 1:] * strength[1:])
+    liked = Rows(ratings.user, ratings.item, tastes.liking(_above_own_mean(ratings)), ratings.n_users)
+    listed = Rows(genre, film, np.ones(len(film)), len(ratings.genre_names))
+    return correspondence.embeddings(liked, listed, ratings.n_items, n_factors, genre_weight)
 
 
 def _has_genre(ratings: Ratings) -> np.ndarray:
@@ -234,53 +209,18 @@ def _has_genre(ratings: Ratings) -> np.ndarray:
     )
 
 
-def _normalised(
-    row: np.ndarray, column: np.ndarray, value: np.ndarray, n_rows: int, n_columns: int, smoothing: float = 0.0
-) -> np.ndarray:
-    """f64[N]: a sparse matrix's values over the square roots of their row's and (smoothed) column's sums."""
-    rows = np.bincount(row, weights=value, minlength=n_rows)
-    columns = np.bincount(column, weights=value, minlength=n_columns) + smoothing
-    return value / np.sqrt(rows[row] * columns[column])
-
-
-def _leading(
-    row: np.ndarray, column: np.ndarray, value: np.ndarray, n_rows: int, n_columns: int, k: int, rounds: int = 8
-) -> tuple[np.ndarray, np.ndarray]:
-    """The `k` leading singular values f64[k] and right singular vectors f64[n_columns, k] of a sparse matrix.
-
-    Subspace iteration from a fixed random start (Halko, Martinsson & Tropp 2011, algorithm 4.4): deterministic, and
-    a few products where a dense decomposition of a million ratings would take minutes.
-    """
-
-    def times(x: np.ndarray, out: np.ndarray, into: np.ndarray, n: int) -> np.ndarray:
-        return np.stack([np.bincount(out, weights=value * x[into, j], minlength=n) for j in range(x.shape[1])], axis=1)
-
-    width = min(k + 10, n_rows, n_columns)
-    basis = np.random.default_rng(0).normal(size=(n_columns, width))
-    for _ in range(rounds):
-        basis = np.linalg.qr(times(times(basis, row, column, n_rows), column, row, n_columns))[0]
-    _, strength, turn = np.linalg.svd(times(basis, row, column, n_rows), full_matrices=False)
-    return strength[:k], (basis @ turn.T)[:, :k]
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    """Rows scaled to length 1; a row of zeros becomes the first axis."""
-    length = np.linalg.norm(x, axis=-1, keepdims=True)
-    axis = np.eye(1, x.shape[-1])
-    return np.where(length > 1e-12, x / np.maximum(length, 1e-12), axis)
-
-
 def _films(ratings: Ratings, embedding: np.ndarray) -> tuple[Catalog, Names]:
     """All that everybody knows of the films, and its readable side."""
-    genre = primary_genres(ratings)
+    genre = shelves.rarest(ratings.genres, (NOT_A_GENRE,))
     categories = tuple(sorted(set(genre)))
     decade = [f"{year // 10 * 10}s" if year else "Undated" for year in ratings.years.tolist()]
     # MovieLens has no directors or studios. What stands in for a creator is a cell of decade and genre: films of one
     # cell are as alike to a viewer as works of one hand, and the creator's mechanisms (satiation) keep a meaning.
     cells = [f"{d} {g}" for d, g in zip(decade, genre, strict=True)]
     creators = tuple(sorted(set(cells)))
-    tags, tag_names = _tags(ratings)
+    tags, tag_names = shelves.tags(ratings.genres, ratings.tags, ratings.genre_names, PERSONAL_TAGS)
     count = np.bincount(ratings.item, minlength=ratings.n_items)
+    quality = tastes.quality(_above_own_mean(ratings), ratings.item, ratings.n_items)
     catalog = Catalog(
         embedding=jnp.asarray(embedding, jnp.float32),
         category=jnp.asarray([categories.index(g) for g in genre], jnp.int32),
@@ -288,40 +228,11 @@ def _films(ratings: Ratings, embedding: np.ndarray) -> tuple[Catalog, Names]:
         tags=jnp.asarray(tags, jnp.int32),
         duration=jnp.asarray(_durations(ratings), jnp.float32),
         popularity=jnp.asarray(count / count.sum(), jnp.float32),
-        quality=jnp.asarray(_quality(ratings), jnp.float32),
+        quality=jnp.asarray(quality, jnp.float32),
         age=jnp.asarray(_ages(ratings), jnp.float32),
     )
     ids = tuple(ratings.item_ids.tolist())
     return catalog, Names(titles=ratings.titles, categories=categories, creators=creators, tags=tag_names, ids=ids)
-
-
-def primary_genres(ratings: Ratings) -> list[str]:
-    """[I]: one genre a film, the rarest of those it has; "Other" where none is listed.
-
-    The rarest says most (its self-information is highest): "Drama" fits half of all films, "Film-Noir" few.
-    """
-    count = collections.Counter(genre for genres in ratings.genres for genre in genres)
-    return [
-        min((g for g in genres if g != NOT_A_GENRE), key=lambda g: (count[g], g), default="Other")
-        for genres in ratings.genres
-    ]
-
-
-def _tags(ratings: Ratings) -> tuple[np.ndarray, tuple[str, ...]]:
-    """i32[I, TAGS_PER_ITEM], EMPTY padded: genres, then the free tags given most often; and their names."""
-    own = [collections.Counter(tag.lower() for tag in tags) for tags in ratings.tags]
-    films = collections.Counter(tag for counter in own for tag in counter if tag not in PERSONAL_TAGS)
-    genres = {genre.lower() for genre in ratings.genre_names}
-    often = [tag for tag, n in films.items() if n >= FREE_TAG_FILMS and tag not in genres]
-    free = sorted(often, key=lambda tag: (-films[tag], tag))[:FREE_TAGS]
-    names = (*ratings.genre_names, *free)
-    index = {name: i for i, name in enumerate(names)}
-    tags = np.full((ratings.n_items, TAGS_PER_ITEM), EMPTY, np.int32)
-    for i, (listed, counter) in enumerate(zip(ratings.genres, own, strict=True)):
-        given = sorted((tag for tag in counter if tag in index), key=lambda tag: (-counter[tag], index[tag]))
-        ids = [index[tag] for tag in (*listed, *given)][:TAGS_PER_ITEM]
-        tags[i, : len(ids)] = ids
-    return tags, names
 
 
 def _durations(ratings: Ratings) -> np.ndarray:
@@ -334,16 +245,6 @@ def _durations(ratings: Ratings) -> np.ndarray:
     return 60.0 * np.clip(np.array(typical) * np.exp(0.15 * np.array(noise)), 60.0, 210.0)
 
 
-def _quality(ratings: Ratings) -> np.ndarray:
-    """f64[I], standard score: mean stars above the raters' own means, shrunk by 10 pseudo-ratings.
-
-    Item effects of the baseline predictor in Koren 2008, "Factorization meets the neighborhood", section 2.1: a film
-    is not good because lenient people saw it.
-    """
-    effect = _mean(_above_own_mean(ratings), ratings.item, ratings.n_items, shrink=10.0)
-    return (effect - effect.mean()) / (effect.std() + 1e-9)
-
-
 def _ages(ratings: Ratings) -> np.ndarray:
     """f64[I] hours from the film's release to the end of the log, which is when the clock is 0.
 
@@ -354,13 +255,6 @@ def _ages(ratings: Ratings) -> np.ndarray:
     released = (ratings.years - 1970 + 0.5) * 365.25 * 86400.0
     released = np.where(ratings.years > 0, np.minimum(released, first), first)
     return (ratings.time.max() - released) / 3600.0
-
-
-def _clickbait(catalog: Catalog) -> jnp.ndarray:
-    """f32[I]: a prior. Films far more popular than good look better than they are."""
-    fame = np.log(np.asarray(catalog.popularity))
-    fame = (fame - fame.mean()) / (fame.std() + 1e-9)
-    return jnp.asarray(0.6 * np.clip(fame - np.asarray(catalog.quality) - 1.0, 0.0, 3.0), jnp.float32)
 
 
 # -- people -------------------------------------------------------------------------------------------------
@@ -378,10 +272,10 @@ def _people(rng: np.random.Generator, ratings: Ratings, embedding: np.ndarray, c
         taste=column(taste),
         peers=column(people.peers(taste)),
         wishes=jnp.asarray(people.wishes(taste, catalog)),
-        novelty=column(_novelty(ratings, np.asarray(catalog.category))),
+        novelty=column(tastes.novelty(ratings.user, np.asarray(catalog.category)[ratings.item], n)),
         patience=column(rng.normal(1.5, 0.5, n)),
         budget_minutes=column(rng.lognormal(np.log(120.0), 0.3, n)),
-        habit_hours=column(_habits(rng, ratings)),
+        habit_hours=column(tastes.habits(rng, ratings.user, ratings.time, n, *HABIT_HOURS)),
         gullibility=column(rng.gamma(4.0, 0.25, n)),
         trust=column(rng.beta(6.0, 4.0, n)),
         expressive=column(rng.normal(0.0, 0.8, n)),
@@ -394,74 +288,4 @@ def _tastes(ratings: Ratings, embedding: np.ndarray) -> np.ndarray:
     """f64[P, M, D]: every user's interests, from the films rated no worse than half a star below their mean."""
     weight = np.maximum(_above_own_mean(ratings) + 0.5, 0.0)
     liked = weight > 0
-    user, item, weight = ratings.user[liked], ratings.item[liked], weight[liked]
-    # Whoever rated nothing that was kept gets what people like on the whole, faintly.
-    share = np.bincount(item, weights=weight, minlength=ratings.n_items)[:, None]
-    crowd = 0.5 * _unit(np.sum(share * embedding, axis=0))
-    ends = np.searchsorted(user, np.arange(ratings.n_users + 1))
-    return np.stack(
-        [
-            interests(embedding[item[a:b]], weight[a:b]) if b > a else np.tile(crowd, (INTERESTS, 1))
-            for a, b in itertools.pairwise(ends)
-        ]
-    )
-
-
-def interests(films: np.ndarray, weight: np.ndarray, m: int = INTERESTS, rounds: int = 15) -> np.ndarray:
-    """f64[M, D]: what a person likes, as `m` directions, the one with most films first, each as long as it is strong.
-
-    Spherical k-means (Dhillon & Modha 2001) from a deterministic start: the film nearest to the mean, then each
-    time the liked film least like those taken. The strength of an interest is the mean resultant length of its films
-    (Mardia & Jupp 2000), the mean cosine between film and centre, shrunk by two pseudo-films: a handful that point
-    one way is a stronger interest than a crowd that does not, and one film alone is a weak one.
-
-    Args:
-      films: f64[N, D], unit embeddings of the films liked. weight: f64[N], above 0, how much.
-    """
-    centre = [films[np.argmax(films @ np.sum(weight[:, None] * films, axis=0))]]
-    for _ in range(1, m):
-        centre.append(films[np.argmax(weight * (1.0 - np.max(films @ np.array(centre).T, axis=1)))])
-    centres = np.array(centre)
-    member = np.full(len(films), EMPTY)
-    for _ in range(rounds):
-        before, member = member, np.argmax(films @ centres.T, axis=1)
-        if np.array_equal(before, member):
-            break
-        total = (weight[:, None] * (member[:, None] == np.arange(m))).T @ films
-        centres = np.where(np.bincount(member, minlength=m)[:, None] > 0, _unit(total), centres)
-    share = weight[:, None] * (np.argmax(films @ centres.T, axis=1)[:, None] == np.arange(m))
-    mass = share.sum(axis=0)
-    length = np.linalg.norm(share.T @ films, axis=1) / (mass + 2.0 * weight.mean())
-    return (centres * length[:, None])[np.argsort(-mass, kind="stable")]
-
-
-def _novelty(ratings: Ratings, category: np.ndarray) -> np.ndarray:
-    """f64[P]: entropy of the genres a user rated, as a standard score, mapped to mean 0.15 and deviation 0.2.
-
-    Entropy with the bias correction of Miller (1955), or those with few ratings would seem narrow. The scale
-    is a prior.
-    """
-    n_categories = int(category.max()) + 1
-    cell = ratings.user.astype(np.int64) * n_categories + category[ratings.item]
-    count = np.bincount(cell, minlength=ratings.n_users * n_categories).reshape(ratings.n_users, n_categories)
-    total = np.maximum(count.sum(axis=1, keepdims=True), 1)
-    share = count / total
-    entropy = -np.sum(share * np.log(np.maximum(share, 1e-12)), axis=1)
-    entropy = entropy + (np.maximum((count > 0).sum(axis=1) - 1, 0)) / (2.0 * total[:, 0])
-    score = (entropy - entropy.mean()) / (entropy.std() + 1e-9)
-    return np.clip(0.15 + 0.2 * score, -0.4, 0.6)
-
-
-def _habits(rng: np.random.Generator, ratings: Ratings, typical: float = 40.0) -> np.ndarray:
-    """f64[P] hours between evenings: the user's own gaps between days of rating, pulled to a prior by 5 pseudo-gaps.
-
-    The prior is log-normal around `typical`; a geometric mean, since a break of a year must not hide a habit. Clipped
-    to half a day to five days: people rate far less often than they watch, and many rated on one day only.
-    """
-    prior = np.log(typical) + 0.4 * rng.normal(size=ratings.n_users)
-    day = ratings.time // 86400
-    new = (ratings.user[1:] == ratings.user[:-1]) & (day[1:] > day[:-1])
-    gap, user = np.log(24.0 * (day[1:] - day[:-1])[new]), ratings.user[1:][new]
-    count = np.bincount(user, minlength=ratings.n_users)
-    own = np.bincount(user, weights=gap, minlength=ratings.n_users)
-    return np.clip(np.exp((own + 5.0 * prior) / (count + 5.0)), 12.0, 120.0)
+    return tastes.tastes(ratings.user[liked], ratings.item[liked], weight[liked], ratings.n_users, embedding)

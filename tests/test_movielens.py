@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 import jaxreco
+from jaxreco.content import shelves
 from jaxreco.data.movielens import Ratings, load
 from jaxreco.envs import movielens
 from jaxreco.errors import DataError, JaxrecoError
+from jaxreco.users import tastes
 
 GENRES = "unknown|0\nAction|1\nComedy|2\n\n"
 ITEMS = (
@@ -305,8 +307,8 @@ def test_shapes_and_values(world):
     catalog = params.catalog
     assert env.n_items == catalog.n_items == FILMS  # the film with 4 ratings is left out
     assert catalog.embedding.shape == (FILMS, 6)
-    assert catalog.tags.shape == (FILMS, movielens.TAGS_PER_ITEM)
-    assert params.population.traits.taste.shape == (USERS, movielens.INTERESTS, 6)
+    assert catalog.tags.shape == (FILMS, shelves.TAGS_PER_ITEM)
+    assert params.population.traits.taste.shape == (USERS, tastes.INTERESTS, 6)
     assert all(leaf.dtype in (jnp.float32, jnp.int32) for leaf in jax.tree.leaves(params))
     # A taste shift may never come: every other number is finite.
     params = params.replace(user=params.user.replace(taste_shift_hours=0.0))
@@ -359,11 +361,11 @@ def test_interests_find_three_directions():
     rng = np.random.default_rng(0)
     near = np.repeat(np.eye(8)[:3], (10, 6, 3), axis=0) + 0.05 * rng.normal(size=(19, 8))
     near /= np.linalg.norm(near, axis=1, keepdims=True)
-    found = movielens.interests(near, np.ones(19))
+    found = tastes.interests(near, np.ones(19))
     length = np.linalg.norm(found, axis=1)
     np.testing.assert_allclose(found / length[:, None], np.eye(8)[:3], atol=0.1)
     assert length[0] > length[1] > length[2]  # fewer films, less certain
-    one = movielens.interests(np.eye(8)[:1], np.ones(1))
+    one = tastes.interests(np.eye(8)[:1], np.ones(1))
     np.testing.assert_allclose(np.linalg.norm(one, axis=1), [1 / 3, 0.0, 0.0], atol=1e-6)
 
 

@@ -31,6 +31,13 @@ def known_of(catalog: Catalog, n_categories: int) -> dict[str, Any]:
     }
 
 
+def clickbait(catalog: Catalog) -> jnp.ndarray:
+    """f32[I]: a prior. Items far more popular than good look better than they are."""
+    fame = np.log(np.asarray(catalog.popularity))
+    fame = (fame - fame.mean()) / (fame.std() + 1e-9)
+    return jnp.asarray(0.6 * np.clip(fame - np.asarray(catalog.quality) - 1.0, 0.0, 3.0), jnp.float32)
+
+
 def wishes(taste: np.ndarray, catalog: Catalog) -> np.ndarray:
     """i32[P, M, 3]: category, first tag and id of the item nearest to each interest f[P, M, D]."""
     embedding = np.asarray(catalog.embedding, np.float32)
