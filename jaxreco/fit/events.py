@@ -90,6 +90,13 @@ def events(log: Log, scale: Scale) -> Events:
     return Events(item=np.asarray(log.item, np.int32), about=about)  # type: ignore[arg-type]
 
 
+def parted(people: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(fitted, held back) of people i64[U], each ascending; a share of them, but at least one, is held back."""
+    back = max(1, round(share * len(people)))
+    order = np.random.default_rng(seed).permutation(people)
+    return np.sort(order[back:]), np.sort(order[:back])
+
+
 def windows(log: Log, users: np.ndarray, length: int) -> Windows:
     """Every event of some users, in windows of at most `length` that end with a person's last event.
 

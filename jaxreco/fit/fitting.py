@@ -107,15 +107,13 @@ def prepare(
     """
     log = reading.taken(log)
     people = np.flatnonzero(np.diff(log.bounds) > 0)
-    back = max(1, round(config.held_back * len(people)))
-    if len(people) - back < 2 or log.n_items < 2:
+    fitted, held = reading.parted(people, config.held_back, seed)
+    if len(fitted) < 2 or log.n_items < 2:
         raise DataError(
             f"{log.name} has {len(people)} people with events and {log.n_items} items, and a fit needs 3 and 2: give more."
         )
     if content is not None and len(content) != log.n_items:
         raise DataError(f"The content is of {len(content):,} items and {log.name} has {log.n_items:,}: encode its own.")
-    order = np.random.default_rng(seed).permutation(people)
-    held, fitted = np.sort(order[:back]), np.sort(order[back:])
     theirs = log.rows(np.isin(log.user, fitted))
     count = np.bincount(theirs.item, minlength=log.n_items).astype(np.float32)
     scale = Scale.of(theirs)

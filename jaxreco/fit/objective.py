@@ -33,15 +33,19 @@ def log_likelihood(hidden: Array, item: Array, table: ItemTable, drawn: Drawn | 
 
 
 def log_total(hidden: Array, item: Array, score: Array, table: ItemTable, drawn: Drawn) -> Array:
+    """f32[T]: log of the sum over the catalog, by importance sampling (`log_sum`), of items i32[T, H] with scores f32[T, H]."""
+    return log_sum(item, score, hidden @ table.vector[drawn.item].T + table.bias[drawn.item], drawn)
+
+
+def log_sum(item: Array, score: Array, others: Array, drawn: Drawn) -> Array:
     """f32[T]: log of the sum over the catalog, by importance sampling.
 
-    Items i32[T, H] with scores f32[T, H] are part of it as they are, and the drawn ones that are none of them, each divided by how
-    often it is expected to be drawn (Bengio & Senécal 2008; Jean et al. 2015, section 3). The estimate of the sum is
-    unbiased; with every item drawn once and expected once it is exact.
+    Items i32[T, H] with scores f32[T, H] are part of it as they are, and the drawn ones, with scores f32[T, n], that are none of
+    them, each divided by how often it is expected to be drawn (Bengio & Senécal 2008; Jean et al. 2015, section 3). The estimate
+    of the sum is unbiased; with every item drawn once and expected once it is exact.
     """
-    others = hidden @ table.vector[drawn.item].T + table.bias[drawn.item] - drawn.log_times
     among = jnp.any(drawn.item[None, None, :] == item[:, :, None], axis=1)
-    others = jax.nn.logsumexp(jnp.where(among, -jnp.inf, others), axis=-1)
+    others = jax.nn.logsumexp(jnp.where(among, -jnp.inf, others - drawn.log_times), axis=-1)
     again = jnp.any(jnp.tril(item[:, :, None] == item[:, None, :], -1), axis=-1)  # an item is one part of the sum
     counted = jnp.where((item >= 0) & ~again, score, -jnp.inf)
     return jnp.logaddexp(jax.nn.logsumexp(counted, axis=-1), others)

@@ -5,6 +5,7 @@ What a log does not say is a prior, as docs/fit.md lists. NumPy on the host.
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -17,6 +18,8 @@ from jaxreco.errors import DataError
 from jaxreco.population import Population
 from jaxreco.users import people, tastes
 from jaxreco.users.mindset import Traits
+
+Array = jax.Array
 
 FACTORS = 32  # at most; fewer where people or items are few
 CATEGORIES, ITEMS_A_CATEGORY = 24, 50  # clusters where a log has no categories: at most, and items in each at least
@@ -48,23 +51,17 @@ def catalog_of(log: Log, content: np.ndarray | None = None, n_factors: int | Non
     Raises DataError for a log of fewer than 2 people or items, ValueError for more factors than it can tell apart.
     """
     embedding = embeddings(log, content, n_factors_of(log, n_factors))
-    count = np.bincount(log.item, minlength=log.n_items)
-    categories = _categories(log, embedding, count)
+    categories = _categories(log, embedding, np.bincount(log.item, minlength=log.n_items))
     creators = log.items.creators or [f"Hand {at + 1}" for at in _clusters(embedding, HANDS, ITEMS_A_HAND)]
     tags, tag_names = _tags(log)
-    share = (count + 1.0) / (count + 1.0).sum()  # what nobody took is not impossible
     shelf, of_shelf = np.unique(np.array(categories), return_inverse=True)
     hand, of_hand = np.unique(np.array(creators), return_inverse=True)
-    above = above_own_mean(log)
     catalog = Catalog(
-        embedding=jnp.asarray(embedding, jnp.float32),
         category=jnp.asarray(of_shelf, jnp.int32),
         creator=jnp.asarray(of_hand, jnp.int32),
         tags=jnp.asarray(tags, jnp.int32),
         duration=jnp.asarray(_durations(log), jnp.float32),
-        popularity=jnp.asarray(share, jnp.float32),
-        quality=jnp.zeros(log.n_items) if above is None else jnp.asarray(_quality(log, above), jnp.float32),
-        age=jnp.asarray(_ages(log), jnp.float32),
+        **_told(log, embedding),
     )
     names = Names(
         titles=tuple(_titles(log)),
@@ -74,6 +71,25 @@ def catalog_of(log: Log, content: np.ndarray | None = None, n_factors: int | Non
         ids=tuple(log.items.ids.tolist()),
     )
     return catalog, names
+
+
+def told_by(catalog: Catalog, log: Log, content: np.ndarray | None) -> Catalog:
+    """The same items on the same shelves, with all else that people's events tell of them told by the events of another log."""
+    return catalog.replace(**_told(log, embeddings(log, content, catalog.embedding.shape[1])))
+
+
+def _told(log: Log, embedding: np.ndarray) -> dict[str, Array]:
+    """The columns of a catalog that people's events tell."""
+    share = np.bincount(log.item, minlength=log.n_items) + 1.0  # what nobody took is not impossible
+    above = above_own_mean(log)
+    return {
+        "embedding": jnp.asarray(embedding, jnp.float32),
+        "popularity": jnp.asarray(share / share.sum(), jnp.float32),
+        "quality": jnp.zeros(log.n_items)
+        if above is None
+        else jnp.asarray(tastes.quality(above, log.item, log.n_items), jnp.float32),
+        "age": jnp.asarray(_ages(log), jnp.float32),
+    }
 
 
 def embeddings(log: Log, content: np.ndarray | None, n_factors: int) -> np.ndarray:
@@ -102,10 +118,6 @@ def above_own_mean(log: Log) -> np.ndarray | None:
     if value.min() > 0 and value.max() > HEAVY_TAIL * np.median(value):
         value = np.log(value)
     return tastes.above_own_mean(value / (value.std() + 1e-9), log.user, log.n_users)
-
-
-def _quality(log: Log, above: np.ndarray) -> np.ndarray:
-    return tastes.quality(above, log.item, log.n_items)
 
 
 def _listed(log: Log, content: np.ndarray | None) -> Rows:

@@ -8,7 +8,7 @@ put in order. One user; batches come from `vmap`.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -612,8 +612,40 @@ def _budget(uniform: Array, traits: Traits, params: MindsetParams) -> Array:
     return jnp.maximum(traits.budget_minutes * jnp.exp(jnp.clip(spread, -3.0, 3.0)), 1e-3)  # it divides
 
 
+class Wanting(Protocol):
+    """What of a mind the liking of items hangs on; MindsetState is one."""
+
+    @property
+    def interests(self) -> Array:
+        """f32[M, D]."""
+
+    @property
+    def focus(self) -> Array:
+        """i32[]."""
+
+    @property
+    def ideal(self) -> Array:
+        """f32[]."""
+
+    @property
+    def exposure(self) -> Array:
+        """f32[C]."""
+
+
+class Seeking(Protocol):
+    """What of the traits the liking of items hangs on; Traits is one."""
+
+    @property
+    def novelty(self) -> Array:
+        """f32[]."""
+
+    @property
+    def freshness(self) -> Array:
+        """f32[]."""
+
+
 def liking(
-    state: MindsetState, traits: Traits, item: Array, params: MindsetParams, catalog: Catalog
+    state: Wanting, traits: Seeking, item: Array, params: MindsetParams, catalog: Catalog
 ) -> tuple[Array, Array]:
     """Utility f32[K] of items i32[K] leaving aside what was seen lately, and their matches f32[K, M] with each interest."""
     category = catalog.category[item]
