@@ -79,15 +79,8 @@ def build(key: Array, params: Any, catalog: Catalog, length: int, by_minutes: bo
     """
     population = params.population
     rows = jax.vmap(population.pick)(jax.random.uniform(key, (SAMPLE,)))
-    taste = population.traits.taste[rows]
     everything = jnp.arange(catalog.n_items)
-    match = jax.lax.map(lambda t: jnp.max(catalog.embedding @ t.T, axis=-1), taste)  # [J, I]
-    utility = (
-        params.base
-        + params.affinity * match
-        + params.quality * catalog.quality
-        + params.popularity * jnp.log(catalog.popularity * catalog.n_items + 1e-6)
-    )
+    utility = jax.lax.map(lambda row: params.usual_appeal(row, catalog), rows)  # [J, I]
     lure = population.traits.gullibility[rows][:, None] * params.clickbait
     trust = population.traits.trust[rows][:, None]
     seconds = catalog.duration if by_minutes else jnp.full_like(catalog.duration, 60.0)

@@ -165,6 +165,38 @@ class MindsetParams(Struct):
     honour_trust: Any = param(default=0.02, low=0.0, high=1.0, doc="trust gained by being heard; twice lost", unit="1")
     honour_boredom: Any = param(default=0.5, low=0.0, high=1.0, doc="boredom forgotten by being heard", unit="1")
 
+    def appeal_to(self, state: Any, item: Array, matches: Array, catalog: Catalog) -> Pull:
+        """What draws a user to items i32[K] beside length, age and novelty. matches f32[K, M], with its interests."""
+        best = jnp.max(matches, axis=-1)
+        wanted = jnp.max(law.wanted_now(matches, state.focus, self.craving), axis=-1)
+        return Pull(
+            utility=self._of_everybody(self.affinity * wanted, item, catalog),
+            off_taste=self.affinity * jnp.maximum(WELCOME - best, 0.0),
+            elsewhere=self.affinity * (best - wanted),
+        )
+
+    def usual_appeal(self, row: Array, catalog: Catalog) -> Array:
+        """f32[I]: what draws the user of a row to every item before anything has happened, whatever a session is about."""
+        best = jnp.max(catalog.embedding @ self.population.traits.taste[row].T, axis=-1)
+        return self._of_everybody(self.affinity * best, jnp.arange(catalog.n_items), catalog)
+
+    def _of_everybody(self, own: Array, item: Array, catalog: Catalog) -> Array:
+        """f32[K]: one's own liking f32[K], with what draws everybody."""
+        return (
+            self.base
+            + own
+            + self.quality * catalog.quality[item]
+            + self.popularity * jnp.log(catalog.popularity[item] * catalog.n_items + 1e-6)
+        )
+
+
+class Pull(NamedTuple):
+    """How items draw a user. f32[K] each, logits."""
+
+    utility: Array
+    off_taste: Array  # what was lost because an item is not to its taste
+    elsewhere: Array  # and because the session is about something else
+
 
 def readable(params: Any) -> bool:
     """Whether users have a mindset that a privileged agent can read. Args: params, of a user model."""
@@ -371,7 +403,8 @@ class Mindset:
             hours = Hours(state.minutes, state.budget)
             mind = (Mind(state.mood, state.trust, state.boredom), unanswered)
             told = (state.row, state.focus, state.ideal, state.request)
-            felt = (slots, matches, familiar, mind, hours)
+            pull = params.appeal_to(state, jnp.maximum(slate, 0), matches, catalog)
+            felt = (slots, pull, familiar, mind, hours)
             explains = jnp.any(done.examined > 0) if self.think_aloud else says
             asks, trace = rarely(
                 explains, self._reflect, (said, trace), key, felt, told, traits.freshness, params, catalog
@@ -438,7 +471,7 @@ class Mindset:
     def _reflect(
         self,
         key: Array,
-        felt: tuple[Slots, Array, Array, tuple[Mind, Mind], Hours],
+        felt: tuple[Slots, Pull, Array, tuple[Mind, Mind], Hours],
         told: tuple[Array, Array, Array, Request],
         freshness: Array,
         params: MindsetParams,
@@ -449,17 +482,16 @@ class Mindset:
         With probability 1 - rho it knows nothing of itself, and both are drawn without its state.
         """
         draws = rng.uniforms(key, DRAWS_OF_REFLECTION, start=self._walking + 3)
-        slots, matches, familiar, minds, hours = felt
+        slots, pull, familiar, minds, hours = felt
         row, focus, ideal, request = told
         item = jnp.maximum(slots.item, 0)
-        best = jnp.max(matches, axis=-1)
         seconds = jnp.log(slots.seconds)
         lost = {
             "sated": slots.sated,
             "creator": familiar[0],
             "seen": familiar[1],
-            "off_taste": params.affinity * jnp.maximum(WELCOME - best, 0.0),
-            "elsewhere": params.affinity * (best - jnp.max(law.wanted_now(matches, focus, params.craving), axis=-1)),
+            "off_taste": pull.off_taste,
+            "elsewhere": pull.elsewhere,
             "stale": params.staleness * freshness * law.staleness(catalog.age[item]),
             "long": params.length * law.misfit(seconds, ideal),
         }
@@ -651,10 +683,7 @@ def liking(
     category = catalog.category[item]
     matches = jax.vmap(law.affinity, (None, 0))(state.interests, catalog.embedding[item])
     utility = (
-        params.base
-        + params.affinity * jnp.max(law.wanted_now(matches, state.focus, params.craving), axis=-1)
-        + params.quality * catalog.quality[item]
-        + params.popularity * jnp.log(catalog.popularity[item] * catalog.n_items + 1e-6)
+        params.appeal_to(state, item, matches, catalog).utility
         + params.novelty * traits.novelty * law.novelty(state.exposure, category)
         - params.staleness * traits.freshness * law.staleness(catalog.age[item])
         - params.length * law.misfit(jnp.log(catalog.duration[item]), state.ideal)
