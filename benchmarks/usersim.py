@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxreco import provenance
 from jaxreco.benchmarks.given import Given, read_set, refuse, sets_in
 from jaxreco.benchmarks.report import Report, Row, Say, bar, cell, plain_table, three, under
 from jaxreco.data import splits
@@ -35,6 +36,7 @@ KIND = "uniform/kind"
 REGULARISATIONS = {"instruments-2018": (200.0, 1000.0)}  # of EASE: each takes long with as many items
 F1 = tuple(f"f1@1:{ratio}" for ratio in RATIOS)
 COMPARED = (*F1, "auc")
+OURS = ("learned", "blend")  # compared with every baseline
 KNOWN = (
     "Known of others, F1 at a ratio that is not told: .187 on MovieLens, .151 on Last.fm, .266 on Instruments (the RecoWorld row of "
     "CoARS, arXiv 2604.10029). always_yes has .182 at 1:9."
@@ -107,7 +109,7 @@ def run(
         raise DataError(f"{data} names no test users of any set: give users with --test FILE --dataset NAME.")
     return Report(
         benchmark="usersim", protocol=_protocol(part, test, redraws, folds), mode=mode, wall_s=time.perf_counter() - began,
-        rows=found, notes=[*notes, *_remarks()], tables=tables, device="CPU (NumPy)",
+        rows=found, notes=[*notes, *_remarks()], tables=tables, device="CPU (NumPy)" if quick else provenance.device(),
     )  # fmt: skip
 
 
@@ -133,8 +135,9 @@ def _remarks() -> list[str]:
         "metric; * where the interval excludes 0. The folds are the seeds.",
         "logistic: popularity, EASE, item-kNN, SVD factors, content where there is any, length of the history; logistic_seq adds "
         "fading histories, transitions both ways and all products. Closed forms are soon fitted: for them --quick is the whole protocol.",
-        "learned, the fitted user (jaxreco fit), and blend, logistic_seq with what learned says as one more feature, are rows of "
-        "--full: each fold fits two networks.",
+        "learned_plain is what the fitted user (jaxreco fit) says; learned a regression on that, popularity, the length of the "
+        "history and their products; blend logistic_seq with it as one more feature. They are rows of --full: each fold fits two "
+        "networks.",
         KNOWN,
     ]
 
@@ -267,16 +270,17 @@ def _told(checked: list[Row]) -> str:
 
 
 def _rows(measured: Measured) -> Iterator[Row]:
-    """Values, and differences from the best baseline."""
+    """Values, and differences from the best baseline; of OURS from every one."""
     for protocol, each in measured.values.items():
         about: dict[str, Any] = {"protocol": protocol, "n_users": measured.n_users, "n_seeds": len(measured.chosen)}
         for agent, metrics in each.items():
             for metric, ratio in metrics.items():
                 yield Row(metric, *interval(ratio), agent=agent, **about)
-                best = _best(each, metric)
-                if metric in COMPARED and agent != best:
-                    less = interval(ratio, each[best][metric])
-                    yield Row(metric, *less, agent=agent, against=best, **about)
+                if metric in COMPARED:
+                    for other in rows.BASELINES if agent in OURS else (_best(each, metric),):
+                        if agent != other:
+                            less = interval(ratio, each[other][metric])
+                            yield Row(metric, *less, agent=agent, against=other, **about)
 
 
 def _best(each: dict[str, dict[str, Ratio]], metric: str) -> str:
@@ -291,6 +295,8 @@ def _tables(name: str, values: dict[str, dict[str, dict[str, Ratio]]]) -> Iterat
             table.add_row(agent, *(cell(Estimate(*interval(metrics[metric]))) for metric in COMPARED))
         yield table
         yield _differences(each)
+        if "learned" in each:
+            yield _gains(each, "learned")
     ratios = [f"1:{ratio}" for ratio in RATIOS]
     heads = [f"{protocol}\n{ratio}" for protocol in values for ratio in ratios]
     table = plain_table("", *heads, words=1, title=f"{name}, precision and recall")
@@ -308,10 +314,23 @@ def _differences(each: dict[str, dict[str, Ratio]]) -> Any:
     best = {metric: _best(each, metric) for metric in COMPARED}
     table = plain_table("", *(f"{metric}\nless\n{other}" for metric, other in best.items()), words=1)
     for agent, metrics in each.items():
-        gains = {metric: Estimate(*interval(metrics[metric], each[other][metric])) for metric, other in best.items()}
-        told = {m: f"{cell(gain, '+')}{'' if gain.verdict == 'not told apart' else ' *'}" for m, gain in gains.items()}
+        told = {m: _gain(metrics[m], each[other][m]) for m, other in best.items()}
         table.add_row(agent, *("" if agent == other else told[metric] for metric, other in best.items()))
     return table
+
+
+def _gains(each: dict[str, dict[str, Ratio]], ours: str) -> Any:
+    """How much a row is above every baseline."""
+    table = plain_table(f"{ours} less", *COMPARED, words=1)
+    for other in rows.BASELINES:
+        table.add_row(other, *(_gain(each[ours][metric], each[other][metric]) for metric in COMPARED))
+    return table
+
+
+def _gain(one: Ratio, other: Ratio) -> str:
+    """The difference with its interval, and * where that excludes 0."""
+    gain = Estimate(*interval(one, other))
+    return f"{cell(gain, '+')}{'' if gain.verdict == 'not told apart' else ' *'}"
 
 
 def _tuned(name: str, folds: list[dict[str, Chosen]]) -> str:

@@ -137,6 +137,19 @@ def test_the_usual_length_holds_most_people(lengths, expected):
     assert reading.usual_length(log_of([np.zeros(n, int) for n in lengths], 2)) == expected
 
 
+def test_small_logs_are_read_in_small_batches_and_often():
+    def sizes(people: int, **fit: Any) -> tuple[int, int]:
+        log = log_of([np.zeros(20, int)] * people, 2)  # two windows of 16 each
+        config = fitting.usual(log, {"window": 16}, fit)[1]
+        return config.batch, config.epochs
+
+    assert sizes(10) == (8, 40)
+    assert sizes(800) == (16, 20)  # 100 steps of an epoch, 2,000 in all
+    assert sizes(10_000) == (64, 6)
+    assert sizes(800, batch=64) == (64, 40)
+    assert sizes(800, batch=64, epochs=3) == (64, 3)
+
+
 # -- fitting -------------------------------------------------------------------------------------------------
 
 

@@ -522,7 +522,7 @@ def test_the_rows_and_a_learned_one_more() -> None:
     models_ = rows.closed_rows(log.items, regularisations=(5.0,))
     assert tuple(models_) == rows.BASELINES
     more = rows.with_learned(models_, Knows(log, 1.5))
-    assert set(more) == {*rows.BASELINES, "learned", "blend"}
+    assert set(more) == {*rows.BASELINES, "learned_plain", "learned", "blend"}
     plain, blend = more["logistic_seq"], more["blend"]
     assert isinstance(plain, Logistic)
     assert isinstance(blend, Logistic)

@@ -247,12 +247,18 @@ def test_the_fitted_user_and_what_it_adds_are_rows_of_the_full_protocol(
     monkeypatch.setattr(learned, "Transformer", lambda: Brief(epochs=8))
     report = usersim.run(data=data, dataset="lastfm-sequences", quick=False, redraws=1, folds=2)
     found = values(report, protocol="uniform", metric="auc", against=None)
-    assert tuple(found) == (*rows.BASELINES, "learned", "blend")
+    assert tuple(found) == (*rows.BASELINES, "learned_plain", "learned", "blend")
     assert len(fitted) == 4  # an inner and an outer fit of each fold: the two rows share them
     assert found["learned"].value > 0.6
     assert {row.mode for row in report.rows} == {"full"}
-    compared = values(report, protocol="uniform", metric="auc", agent="blend")
-    assert compared["blend"].against in rows.BASELINES
+    for agent in ("learned", "blend"):
+        less = {
+            row.against: row.value
+            for row in report.rows
+            if (row.agent, row.metric, row.protocol) == (agent, "auc", "matched")
+        }
+        assert set(less) == {None, *rows.BASELINES}
+        assert less["always_yes"] == pytest.approx(less[None] - 0.5)
 
 
 def test_a_fitted_user_scores_candidates_whatever_stands_beside_them(data: Path) -> None:

@@ -27,6 +27,7 @@ from jaxreco.users.network import ItemTable, NetworkConfig, UserNetwork
 Array = jax.Array
 
 MANY_ITEMS, DRAWN = 4096, 1024  # in a larger catalog so many items stand for all of it
+STEPS, UPDATES = 100, 2000  # of an epoch, and of a whole fit, about
 SMOOTHING = 0.75  # power of the counts by which items are drawn (Mikolov et al. 2013)
 
 
@@ -89,11 +90,18 @@ class Task(NamedTuple):
 def usual(log: Log, network: dict[str, Any], fit: dict[str, Any]) -> tuple[NetworkConfig, FitConfig]:
     """What suits a log: a window that holds most people's events, and in a large catalog drawn items instead of all.
 
+    Small logs are read in small batches and often, large ones in large batches and seldom: the rate falls to 0 after about
+    UPDATES steps, whatever the size.
+
     Args: network, fit: settings that are given, and stay.
     """
-    window = {"window": reading.usual_length(reading.taken(log))}
-    negatives = {"negatives": DRAWN} if log.n_items > MANY_ITEMS else {}
-    return NetworkConfig(**{**window, **network}), FitConfig(**{**negatives, **fit})
+    log = reading.taken(log)
+    sizes = NetworkConfig(**{"window": reading.usual_length(log), **network})
+    many = int(np.sum(-(-np.diff(log.bounds) // sizes.window)))  # windows
+    batch = fit.get("batch", int(np.clip(2 ** np.floor(np.log2(max(many / STEPS, 1.0))), 8, 64)))
+    epochs = int(np.clip(round(UPDATES * batch / many), 5, 40))
+    negatives = DRAWN if log.n_items > MANY_ITEMS else 0
+    return sizes, FitConfig(**{"batch": batch, "epochs": epochs, "negatives": negatives, **fit})
 
 
 def prepare(

@@ -18,15 +18,15 @@ from jaxreco.usersim.scorers import described
 class Transformer:
     """How likely the next item is each candidate, in nats more than any item alike.
 
-    Args: epochs: of the fit, at most. seed: of the fit.
+    Args: epochs: of the fit, at most; None for what is usual. seed: of the fit.
     """
 
-    epochs: int = 20
+    epochs: int | None = None
     seed: int = 0
 
     def fit(self, train: Log) -> Foreseeing:
         """By maximum likelihood; a tenth of the people of the log are held back and say when to stop."""
-        network, config = fitting.usual(train, {}, {"epochs": self.epochs})
+        network, config = fitting.usual(train, {}, {} if self.epochs is None else {"epochs": self.epochs})
         start, key = jax.random.split(jax.random.key(self.seed))
         task = fitting.prepare(start, train, described(train.items), network, config, self.seed)
         fitter = fitting.begin(task, config)

@@ -79,8 +79,18 @@ def closed_rows(items: Items, regularisations: Sequence[float] = REGULARISATIONS
 
 
 def with_learned(models: Mapping[str, Model], scorer: Scorer) -> dict[str, Model]:
-    """The rows with `learned`, a scorer alone, and `blend`, which is `logistic_seq` with it as one more feature."""
+    """The rows with three more of one scorer: `learned_plain`, what it says; `learned`, weighed; `blend`, with all others.
+
+    `learned` weighs what is said against how often an item is taken at all, and how long the history is: a regression on the
+    three and all products of two. Where negatives are drawn as often as people took them, a popular item is the likelier to
+    be one, and no user model of next items knows that. `blend` is `logistic_seq` with the scorer as one more feature.
+    """
     plain = models["logistic_seq"]
     assert isinstance(plain, Logistic)
-    blend = dataclasses.replace(plain, parts=(*plain.parts, Best((scorer,))))
-    return {**models, "learned": Best((scorer,)), "blend": blend}
+    alone, others = Best((scorer,)), (Best((Popularity(),)), Best((Length(),)))
+    return {
+        **models,
+        "learned_plain": alone,
+        "learned": Logistic((alone, *others), products=True),
+        "blend": dataclasses.replace(plain, parts=(*plain.parts, alone)),
+    }
