@@ -142,14 +142,12 @@ def content_of(log: Log, folder: pathlib.Path | None) -> tuple[np.ndarray | None
 
     Raises DataError for a folder of other items' content.
     """
-    from jaxreco.content import store, text
+    from jaxreco.content import store
+    from jaxreco.content.known import known_of
 
     if folder is not None:
         return store.load(folder).of(log.items.ids).fused().vectors, str(folder)
-    described = text.describe(log.items)
-    if not any(words.strip() for words in described):
-        return None, "none"
-    return text.encode(described).vectors, "texts by LSA"
+    return known_of(log.items)
 
 
 def _key(seed: int, use: int) -> Any:

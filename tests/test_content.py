@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sparse
 
-from jaxreco.content import collaborative, fusion, text
+from jaxreco.content import collaborative, fusion, known, text
 from jaxreco.content.text import Encoded
 from jaxreco.data.log import Items, Log
 from jaxreco.errors import DataError
@@ -144,3 +144,21 @@ def test_films_of_a_kind_are_near_in_words() -> None:
     titles = list(log.items.titles or ())
     toys = found.vectors @ found.vectors[titles.index("Toy Story (1995)")]
     assert "Toy Story 2 (1999)" in {titles[i] for i in np.argsort(-toys)[:4]}
+
+
+def test_what_a_log_itself_tells_of_its_items() -> None:
+    genres = known.labels(Items(np.arange(3), categories=[("war", "love"), (), ("war",)]))
+    np.testing.assert_allclose(genres, [[0.5**0.5, 0.5**0.5], [0, 0], [0, 1]], rtol=1e-6)
+    codes = known.labels(Items(np.arange(3), codes=np.array([[2, 0], [0, 1], [2, 3]], np.int32)))
+    np.testing.assert_array_equal(codes, [[0, 0, 1], [1, 0, 0], [0, 0, 1]])
+    assert known.labels(Items(np.arange(3))) is None
+    assert known.known_of(Items(np.arange(3))) == (None, "none")
+    assert known.known_of(Items(np.arange(3), titles=["", " ", ""])) == (None, "none")
+
+
+def test_labels_stand_beside_texts() -> None:
+    items = Items(np.arange(3), titles=["a war", "a love", "the war"], codes=np.array([[1], [0], [1]], np.int32))
+    vectors, words = known.known_of(items)
+    assert words == "codes and texts by LSA"
+    np.testing.assert_array_equal(vectors[:, :2], known.labels(items))
+    np.testing.assert_allclose(vectors[:, 2:], text.encode(["a war", "a love", "the war"]).vectors, rtol=1e-6)

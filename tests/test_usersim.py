@@ -343,12 +343,7 @@ def test_a_closed_form_at_candidates_and_its_forms() -> None:
     assert not Closed(recipe, standard=True).fit(log).scores(nothing, candidates).any()
 
 
-def test_what_is_known_of_items() -> None:
-    genres = scorers.described(Items(np.arange(3), categories=[("war", "love"), (), ("war",)]))
-    np.testing.assert_allclose(genres, [[0.5**0.5, 0.5**0.5], [0, 0], [0, 1]], rtol=1e-6)
-    codes = scorers.described(Items(np.arange(3), codes=np.array([[2, 0], [0, 1], [2, 3]], np.int32)))
-    np.testing.assert_array_equal(codes, [[0, 0, 1], [1, 0, 0], [0, 0, 1]])
-    assert scorers.described(Items(np.arange(3))) is None
+def test_content_needs_items_of_which_something_is_known() -> None:
     with pytest.raises(DataError, match="says nothing of its items"):
         Content().fit(log_of([[0, 1]], 2))
 

@@ -8,10 +8,10 @@ import jax
 import numpy as np
 from flax import nnx
 
+from jaxreco.content.known import known_of
 from jaxreco.data.log import Log
 from jaxreco.fit import fitting, foresight
 from jaxreco.users.network import UserNetwork
-from jaxreco.usersim.scorers import described
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Transformer:
         """By maximum likelihood; a tenth of the people of the log are held back and say when to stop."""
         network, config = fitting.usual(train, {}, {} if self.epochs is None else {"epochs": self.epochs})
         start, key = jax.random.split(jax.random.key(self.seed))
-        task = fitting.prepare(start, train, described(train.items), network, config, self.seed)
+        task = fitting.prepare(start, train, known_of(train.items)[0], network, config, self.seed)
         fitter = fitting.begin(task, config)
         while not fitting.is_over(fitter, config):
             fitter, _ = fitting.epoch(key, task, fitter, config)

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from jaxreco.content.known import labels
 from jaxreco.data.log import Items
 from jaxreco.ranking.closed import Recipe
 from jaxreco.usersim.models import Best, Form, Logistic, Model
-from jaxreco.usersim.scorers import Always, Closed, Content, Factors, Length, Popularity, Scorer, described
+from jaxreco.usersim.scorers import Always, Closed, Content, Factors, Length, Popularity, Scorer
 
 BASELINES = ("always_yes", "popularity", "item_knn", "ease", "logistic", "logistic_seq")
 REGULARISATIONS = (50.0, 100.0, 200.0, 500.0, 1000.0)
@@ -46,7 +47,7 @@ def unordered(items: Items, regularisations: Sequence[float]) -> tuple[Best | Fo
         for standard in (False, True)
     ]
     others: list[Scorer] = [Popularity(), Length(), Factors()]
-    if described(items) is not None:
+    if labels(items) is not None:
         others.append(Content())
     return (*every, *(Best((scorer,)) for scorer in others))
 

@@ -13,7 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from jaxreco.content import collaborative
-from jaxreco.data.log import Items, Log
+from jaxreco.content.known import labels, unit
+from jaxreco.data.log import Log
 from jaxreco.errors import DataError
 from jaxreco.ranking import closed
 from jaxreco.ranking.closed import Recipe
@@ -142,11 +143,11 @@ class Factors:
 
 @dataclasses.dataclass(frozen=True)
 class Content:
-    """Cosine between what is known of an item and the sum of that of the history: see `described`."""
+    """Cosine between what is known of an item and the sum of that of the history: see `labels`."""
 
     def fit(self, train: Log) -> Alike:
         """Nothing is learned. Raises DataError for a log of whose items nothing is known."""
-        vectors = described(train.items)
+        vectors = labels(train.items)
         if vectors is None:
             raise DataError(f"{train.name} says nothing of its items: leave content out.")
         return Alike(vectors)
@@ -162,26 +163,3 @@ class Alike:
         """f32[M, N], from -1 to 1; 0 where a vector is 0."""
         taste = closed.faded(history, len(self.vectors), 1.0) @ self.vectors
         return np.take_along_axis(unit(taste) @ self.vectors.T, candidates, axis=1)
-
-
-def described(items: Items) -> np.ndarray | None:
-    """f32[I, D]: an item's categories, or the first level of its published code; of length 1, or 0 for no category.
-
-    Deeper levels of a code are shared by too few items to tell much. None for items with neither.
-    """
-    if items.categories is not None:
-        names = {name: at for at, name in enumerate(sorted({name for row in items.categories for name in row}))}
-        table = np.zeros((len(items), len(names)), np.float32)
-        for into, row in zip(table, items.categories, strict=True):
-            into[[names[name] for name in row]] = 1.0
-        return unit(table)
-    if items.codes is not None:
-        first = items.codes[:, 0]
-        return np.eye(int(first.max()) + 1, dtype=np.float32)[first]
-    return None
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """f32[..., D] of length 1; 0 stays 0."""
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return (vectors / np.maximum(length, 1e-9)).astype(np.float32)

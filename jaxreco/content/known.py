@@ -1,0 +1,45 @@
+"""What a log itself tells of its items, as vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jaxreco.content import text
+from jaxreco.data.log import Items
+
+
+def known_of(items: Items) -> tuple[np.ndarray | None, str]:
+    """(f32[I, D], where it comes from): `labels` beside texts by LSA; None where a log has neither."""
+    parts: dict[str, np.ndarray] = {}
+    found = labels(items)
+    if found is not None:
+        parts["codes" if items.categories is None else "categories"] = found
+    texts = text.describe(items)
+    if any(words.strip() for words in texts):
+        parts["texts by LSA"] = text.encode(texts).vectors
+    if not parts:
+        return None, "none"
+    return np.concatenate(list(parts.values()), axis=1), " and ".join(parts)
+
+
+def labels(items: Items) -> np.ndarray | None:
+    """f32[I, D]: an item's categories, or the first level of its published code; of length 1, or 0 for no category.
+
+    Deeper levels of a code are shared by too few items to tell much. None for items with neither.
+    """
+    if items.categories is not None:
+        names = {name: at for at, name in enumerate(sorted({name for row in items.categories for name in row}))}
+        table = np.zeros((len(items), len(names)), np.float32)
+        for into, row in zip(table, items.categories, strict=True):
+            into[[names[name] for name in row]] = 1.0
+        return unit(table)
+    if items.codes is not None:
+        first = items.codes[:, 0]
+        return np.eye(int(first.max()) + 1, dtype=np.float32)[first]
+    return None
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """f32[..., D] of length 1; 0 stays 0."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return (vectors / np.maximum(length, 1e-9)).astype(np.float32)
