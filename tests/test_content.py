@@ -159,6 +159,7 @@ def test_what_a_log_itself_tells_of_its_items() -> None:
 def test_labels_stand_beside_texts() -> None:
     items = Items(np.arange(3), titles=["a war", "a love", "the war"], codes=np.array([[1], [0], [1]], np.int32))
     vectors, words = known.known_of(items)
+    assert vectors is not None
     assert words == "codes and texts by LSA"
     np.testing.assert_array_equal(vectors[:, :2], known.labels(items))
     np.testing.assert_allclose(vectors[:, 2:], text.encode(["a war", "a love", "the war"]).vectors, rtol=1e-6)

@@ -130,6 +130,18 @@ def test_of_slates_only_what_was_clicked_counts():
         reading.taken(log_of([[0]], 3).rows(np.zeros(0, int)))
 
 
+def test_the_long_memory_holds_what_the_window_does_not():
+    def sizes(lengths: list[int], **network: Any) -> tuple[int, int]:
+        config = fitting.usual(log_of([np.zeros(n, int) for n in lengths], 2), network, {})[0]
+        return config.window, config.remembered
+
+    assert sizes([5] * 99 + [30]) == (8, 8)
+    assert sizes([20] * 90 + [100] * 10) == (64, 128)
+    assert sizes([900] * 3) == (64, 256)
+    assert sizes([5] * 9, window=32) == (32, 32)
+    assert sizes([5] * 9, remembered=16) == (8, 16)
+
+
 @pytest.mark.parametrize(
     ("lengths", "expected"), [([3] * 20, 8), ([20] * 20, 32), ([500] * 5, 64), ([9] * 40 + [900], 16)]
 )

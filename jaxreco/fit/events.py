@@ -112,8 +112,8 @@ def windows(log: Log, users: np.ndarray, length: int) -> Windows:
     return Windows(*(column.astype(np.int32) for column in found))
 
 
-def usual_length(log: Log, longest: int = 64) -> int:
-    """A power of two from 8 to `longest` that holds all events of 19 in 20 people, or `longest`."""
+def usual_length(log: Log, longest: int = 64, share: float = 0.95) -> int:
+    """A power of two from 8 to `longest` that holds all events of a share of the people (19 in 20), or `longest`."""
     counts = np.diff(log.bounds)
-    most = float(np.quantile(counts[counts > 0], 0.95)) if len(log) else 1.0
+    most = float(np.quantile(counts[counts > 0], share)) if len(log) else 1.0
     return int(np.clip(2 ** np.ceil(np.log2(max(most, 1.0))), 8, longest))

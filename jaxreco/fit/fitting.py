@@ -88,7 +88,7 @@ class Task(NamedTuple):
 
 
 def usual(log: Log, network: dict[str, Any], fit: dict[str, Any]) -> tuple[NetworkConfig, FitConfig]:
-    """What suits a log: a window that holds most people's events, and in a large catalog drawn items instead of all.
+    """What suits a log: memories that hold most people's events, and in a large catalog drawn items instead of all.
 
     Small logs are read in small batches and often, large ones in large batches and seldom: the rate falls to 0 after about
     UPDATES steps, whatever the size.
@@ -96,7 +96,9 @@ def usual(log: Log, network: dict[str, Any], fit: dict[str, Any]) -> tuple[Netwo
     Args: network, fit: settings that are given, and stay.
     """
     log = reading.taken(log)
-    sizes = NetworkConfig(**{"window": reading.usual_length(log), **network})
+    window = network.get("window", reading.usual_length(log))
+    remembered = max(window, reading.usual_length(log, 256, 0.99))
+    sizes = NetworkConfig(**{"window": window, "remembered": remembered, **network})
     many = int(np.sum(-(-np.diff(log.bounds) // sizes.window)))  # windows
     batch = fit.get("batch", int(np.clip(2 ** np.floor(np.log2(max(many / STEPS, 1.0))), 8, 64)))
     epochs = int(np.clip(round(UPDATES * batch / many), 5, 40))
