@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import pathlib
 import time
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED = 130
 SIZES, FITTING = ("width", "layers", "window"), ("epochs", "negatives")  # options of the network, and of the fit
+
+
+class UserModel(enum.StrEnum):
+    """What can be fitted."""
+
+    LEARNED = "learned"
+    MINDSET = "mindset"
 
 
 def add(app: typer.Typer) -> None:
@@ -54,6 +62,9 @@ def fit_command(
         int | None,
         typer.Option(min=0, help="Items drawn to stand for the catalog; 0 for all of it.", show_default=False),
     ] = None,
+    user_model: Annotated[
+        UserModel, typer.Option(help="A network, or the mechanistic user's parameters.")
+    ] = UserModel.LEARNED,
     resume: Annotated[
         pathlib.Path | None, typer.Option(metavar="FOLDER", help="Go on with a fit that was stopped, as it was begun.")
     ] = None,
@@ -71,6 +82,8 @@ def fit_command(
         raise JaxrecoError("Give --out FOLDER for a new user model, or --resume FOLDER to go on with one.")
     console = Console(quiet=quiet)
     settings = {"epochs": epochs, "width": width, "layers": layers, "window": window, "negatives": negatives}
+    if user_model is UserModel.MINDSET:
+        return _fit_mindset(data, out, content, seed, settings, console)
     if resume is not None:
         if any(value is not None for value in (*settings.values(), content)) or seed:
             raise JaxrecoError("--resume goes on as the fit was begun: leave out all but --data and --quiet.")
@@ -89,6 +102,34 @@ def fit_command(
         raise typer.Exit(EXIT_INTERRUPTED)
     kept.keep(run, fitter)
     show(run, task, fitter, time.perf_counter() - began, Console())
+
+
+def _fit_mindset(
+    data: pathlib.Path,
+    out: pathlib.Path | None,
+    content: pathlib.Path | None,
+    seed: int,
+    settings: dict[str, int | None],
+    console: Console,
+) -> None:
+    """Fit the mechanistic user instead of a network."""
+    from jaxreco import cli_fit_mindset
+    from jaxreco import run as runs
+    from jaxreco.data import sets
+
+    if out is None:
+        raise JaxrecoError("A fit of the mechanistic user is short and cannot be resumed: give --out FOLDER.")
+    wrong = [name for name in SIZES if settings[name] is not None]
+    if wrong:
+        raise JaxrecoError(f"--{wrong[0]} is of a network, and --user-model mindset has none: leave it out.")
+    runs.refuse(out)
+    with Console(stderr=True).status(f"reading {escape(str(data))}"):
+        log = sets.load(data)
+        vectors, words = content_of(log, content)
+    given = {name: value for name, value in settings.items() if value is not None}
+    rows, said = cli_fit_mindset.fit(log, out, vectors, words, seed, given, console)
+    _table(rows, Console())
+    Console().print(said, highlight=False)
 
 
 # -- beginning and going on ------------------------------------------------------------------------------------
@@ -220,7 +261,13 @@ def show(run: Run, task: Task, fitter: Fitter, seconds: float, console: Console)
     """Print how well people held back were foreseen, beside what knows nothing of a person."""
     from jaxreco.fit import baselines
 
-    rows = baselines.rows(task, fitter, run.config["fit"]["horizon"])
+    _table(baselines.rows(task, fitter, run.config["fit"]["horizon"]), console)
+    best, done = int(fitter.best_epoch), int(fitter.update)
+    console.print(f"Epoch {best} of {done} is kept, in {escape(str(run.folder))}; {seconds:.0f} s.", highlight=False)
+
+
+def _table(rows: dict[str, float], console: Console) -> None:
+    """Print nats an event by who foresees."""
     table = Table(
         title="people held back: how likely what they took was", title_justify="left", title_style="bold", box=None,
         pad_edge=False,
@@ -231,5 +278,3 @@ def show(run: Run, task: Task, fitter: Fitter, seconds: float, console: Console)
     for name, nats in rows.items():
         table.add_row(f"[cyan]{name}[/cyan]", f"{nats:.3f}", f"{math.exp(nats):,.0f} items")
     console.print(table)
-    best, done = int(fitter.best_epoch), int(fitter.update)
-    console.print(f"Epoch {best} of {done} is kept, in {escape(str(run.folder))}; {seconds:.0f} s.", highlight=False)

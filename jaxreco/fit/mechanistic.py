@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -36,8 +36,15 @@ ALWAYS = (
     "affinity", "craving", "popularity", "repetition", "satiation", "satiation_hours", "creator_satiation", "creator_hours",
     "exposure_hours", "reinforcement", "drift_hours",
 )  # fmt: skip
+STARTS = {
+    "popularity": 1.0,
+    "craving": 0.03,
+}  # nearer to what is found: from a strong craving the fit ends where it is worse
 SHARES = ("reinforcement",)  # parameters between 0 and 1; all others but seeking are above 0
 SEEKING, FRESHNESS = 0.15, 0.4  # means of the traits' priors
+SPREAD = 0.2  # and the standard deviation of the first
+TRUST = 0.6  # mean of its prior
+TELLING, DRAWN = 32, 256  # moments of a person by which its novelty is told, and items that stand for the catalog then
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,9 +212,9 @@ _met = jax.jit(functools.partial(minds.interests_met, m=tastes.INTERESTS))
 # -- parameters ------------------------------------------------------------------------------------------------
 
 
-def begins(task: Task) -> dict[str, Array]:
-    """The parameters as they begin, without bounds: the inverse of `values`."""
-    start = {"popularity": 1.0, "doubt": tastes.DOUBT, "seeking": SEEKING}
+def begins(task: Task, starts: Mapping[str, float] = STARTS) -> dict[str, Array]:
+    """The parameters as they begin, without bounds: the inverse of `values`. Args: starts, what does not begin by default."""
+    start = {"doubt": tastes.DOUBT, "seeking": SEEKING, **starts}
     found = {}
     for name in task.free:
         value = jnp.float32(start.get(name, getattr(task.params, name, None)))
@@ -322,6 +329,75 @@ def _optimiser(config: MechanisticConfig, steps: int) -> optax.GradientTransform
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate, b2=0.99))
 
 
+# -- the world -------------------------------------------------------------------------------------------------
+
+
+def finished(task: Task, raw: dict[str, Array], config: MechanisticConfig, click_rate: float) -> MindsetParams:
+    """The parameters of a world of the people of the log: what was found, and each person's own taste and traits.
+
+    Tastes are those after the person's last event, and see `own_novelty`. Everybody's utility is shifted so that of items which come as often as
+    they are taken the share `click_rate` is clicked.
+    """
+    params, _, doubt = with_values(task.params, values(raw))
+    now = task._replace(moments=task.moments.replace(interest=_met_by(task.moments, task.catalog)))
+    ends = jnp.asarray(np.unique(np.asarray(task.moments.last)), jnp.int32)  # behind each person's last event
+    taste = _tastes(ends, now.moments, task.catalog, doubt, config.remembered)
+    traits = params.population.traits.replace(
+        taste=taste,
+        peers=people.peers(np.asarray(taste)),
+        wishes=people.wishes(np.asarray(taste), task.catalog),
+        novelty=own_novelty(now, raw, config),
+    )
+    params = params.replace(population=params.population.replace(traits=traits))
+    return params.replace(base=_base(now, raw, config, click_rate))
+
+
+def _met_by(moments: Moments, catalog: Catalog) -> Array:
+    return _met(moments.item, moments.first == jnp.arange(moments.item.shape[0]), catalog.embedding)
+
+
+def own_novelty(
+    task: Task, raw: dict[str, Array], config: MechanisticConfig, at: np.ndarray | None = None
+) -> np.ndarray:
+    """f64[P]: each person's seeking of the new: a step of Newton's method from what most are like, under a normal prior around it.
+
+    Args: at, the moments by which it is told, i64[B]; TELLING of each person at most where it is None.
+    """
+    first = np.asarray(task.moments.first)
+    starts, person = np.unique(first, return_inverse=True)
+    if at is None:
+        place, count = np.arange(len(first)) - first, np.asarray(task.moments.last) - first
+        at = np.flatnonzero(
+            place * TELLING // count > (place - 1) * TELLING // count
+        )  # evenly over the person's events
+    few = dataclasses.replace(config, negatives=min(config.negatives or DRAWN, DRAWN))
+    prior = values(raw)["seeking"]
+    slope, bend = np.zeros(len(starts)), np.zeros(len(starts))
+    for start in range(0, len(at), ROWS):
+        rows = at[np.minimum(np.arange(start, start + ROWS), len(at) - 1)]
+        found = _bends(raw, jnp.asarray(rows, jnp.int32), prior, (*_given(task), task.share), few)
+        for into, column in zip((slope, bend), found, strict=True):
+            np.add.at(into, person[at[start : start + ROWS]], np.asarray(column, np.float64)[: len(at) - start])
+    step = slope / (1.0 / SPREAD**2 - np.minimum(bend, 0.0))
+    return float(prior) + np.clip(step, -3.0 * SPREAD, 3.0 * SPREAD)
+
+
+def _base(task: Task, raw: dict[str, Array], config: MechanisticConfig, click_rate: float) -> float:
+    """The utility of an item that matches nothing, by bisection."""
+    rng = np.random.default_rng(0)
+    number = task.moments.item.shape[0]
+    at = jnp.asarray(rng.choice(number, min(number, ROWS), replace=False), jnp.int32)
+    share = np.asarray(task.catalog.popularity, np.float64)
+    item = jnp.asarray(rng.choice(len(share), ROWS, p=share / share.sum()), jnp.int32)
+    found = np.asarray(_looks(raw, at, item, _given(task), config), np.float64) - float(task.params.base)
+    low, high = -60.0, 60.0
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        rate = np.mean(1.0 / (1.0 + np.exp(-np.clip(found + middle, -500.0, 500.0))))
+        low, high = (middle, high) if rate < click_rate else (low, middle)
+    return 0.5 * (low + high)
+
+
 # -- compiled --------------------------------------------------------------------------------------------------
 
 
@@ -358,12 +434,69 @@ def _foreseen(raw: Any, at: Array, there: Array, given: tuple[Any, ...], config:
     return jnp.sum(jnp.where(there, found, 0.0))
 
 
-def _moment(
-    raw: Any, at: Array, given: tuple[Any, ...], config: MechanisticConfig, drawn: objective.Drawn | None
-) -> Array:
-    """f32[]: log-likelihood of one event ahead of a moment i32[], the mean of the next `horizon`."""
+@functools.partial(jax.jit, static_argnames=("config",))
+def _bends(
+    raw: Any, at: Array, novelty: Array, given: tuple[Any, ...], config: MechanisticConfig
+) -> tuple[Array, Array]:
+    """First and second derivatives f32[B] of the log-likelihood at moments i32[B] by novelty f32[]."""
+    *fixed, share = given
+    drawn = objective.draw(jax.random.key(0), share, config.negatives)
+
+    def both(one: Array) -> tuple[Array, Array]:
+        def slope(novelty: Array) -> Array:
+            seeker = Seeker(novelty, jnp.float32(FRESHNESS))
+            return jax.jvp(
+                lambda x: _moment(raw, one, tuple(fixed), config, drawn, seeker._replace(novelty=x)), (novelty,), (1.0,)
+            )[1]
+
+        return jax.jvp(slope, (novelty,), (1.0,))
+
+    return jax.lax.map(both, at, batch_size=32)
+
+
+@functools.partial(jax.jit, static_argnames=("remembered",))
+def _tastes(ends: Array, moments: Moments, catalog: Catalog, doubt: Array, remembered: int) -> Array:
+    """f32[P, M, D]: lasting tastes behind the last events i32[P] of people."""
+
+    def person(end: Array) -> Array:
+        last = past(moments, end - 1, remembered)  # what came before the last event, and the event
+        item = jnp.append(last.item[1:], moments.item[end - 1])
+        every = Past(item, jnp.append(last.hours[1:], 0.0), jnp.append(last.interest[1:], moments.interest[end - 1]))
+        count = jnp.sum(minds.members(every, tastes.INTERESTS), axis=0)
+        return minds.filled(minds.lasting_taste(every, doubt, catalog, tastes.INTERESTS), count)
+
+    return jax.lax.map(person, ends, batch_size=64)
+
+
+@functools.partial(jax.jit, static_argnames=("config",))
+def _looks(raw: Any, at: Array, item: Array, given: tuple[Any, ...], config: MechanisticConfig) -> Array:
+    """f32[B, M, K]: how good items i32[K] look at moments i32[B], to people who are like most and trust as most do."""
     moments, params, catalog, creators = given
     params, seeker, doubt = with_values(params, values(raw))
+
+    def moment(one: Array) -> Array:
+        before = past(moments, one, config.remembered)
+        mind = minds.mind_of(before, params, doubt, catalog, tastes.INTERESTS, creators.shape[0])
+        return minds.utilities(mind, seeker, item, params, catalog) + params.click_trust * (TRUST - 0.5)
+
+    return jax.lax.map(moment, at, batch_size=32)
+
+
+def _moment(
+    raw: Any,
+    at: Array,
+    given: tuple[Any, ...],
+    config: MechanisticConfig,
+    drawn: objective.Drawn | None,
+    seeker: Seeker | None = None,
+) -> Array:
+    """f32[]: log-likelihood of one event ahead of a moment i32[], the mean of the next `horizon`.
+
+    Args: seeker, traits of the person; those of one who is like most where it is None.
+    """
+    moments, params, catalog, creators = given
+    params, most, doubt = with_values(params, values(raw))
+    seeker = most if seeker is None else seeker
     mind = minds.mind_of(
         past(moments, at, config.remembered), params, doubt, catalog, tastes.INTERESTS, creators.shape[0]
     )

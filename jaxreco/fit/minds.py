@@ -85,8 +85,8 @@ def mind_of(past: Past, params: MindsetParams, doubt: Array, catalog: Catalog, m
     item = jnp.maximum(past.item, 0)
     there = (past.item >= 0).astype(jnp.float32)
     vector = catalog.embedding[item]
-    member = there[:, None] * (past.interest[:, None] == jnp.arange(m))
-    taste = member.T @ vector / (jnp.sum(member, axis=0) + doubt)[:, None]
+    member = members(past, m)
+    taste = lasting_taste(past, doubt, catalog, m)
     later = jnp.sum(member, axis=0) - jnp.cumsum(member, axis=0)  # items that met the same interest after this one
     pull = params.reinforcement * (1.0 + params.reinforcement) ** -(later + 1.0) * member
     pull = pull * law.decay(past.hours, params.drift_hours)[:, None]
@@ -95,8 +95,9 @@ def mind_of(past: Past, params: MindsetParams, doubt: Array, catalog: Catalog, m
         return jnp.zeros(number).at[place].add(there * law.decay(past.hours, tau))
 
     category, n_categories = catalog.category[item], params.near.shape[0]
+    interests = taste + pull.T @ vector - jnp.sum(pull, axis=0)[:, None] * taste
     return Mind(
-        interests=taste + pull.T @ vector - jnp.sum(pull, axis=0)[:, None] * taste,
+        interests=filled(interests, jnp.sum(member, axis=0)),
         focus=jnp.int32(0),
         ideal=jnp.log(params.usual_seconds),
         exposure=recent(params.exposure_hours, category, n_categories),
@@ -104,6 +105,22 @@ def mind_of(past: Past, params: MindsetParams, doubt: Array, catalog: Catalog, m
         hands=recent(params.creator_hours, catalog.creator[item], n_creators),
         seen=jnp.zeros(catalog.n_items).at[item].max(there),
     )
+
+
+def members(past: Past, m: int) -> Array:
+    """f32[H, M]: 1 where an event met an interest."""
+    return (past.item >= 0)[:, None] * (past.interest[:, None] == jnp.arange(m)).astype(jnp.float32)
+
+
+def lasting_taste(past: Past, doubt: Array, catalog: Catalog, m: int) -> Array:
+    """f32[M, D]: the mean of each interest's items, pulled to 0 by `doubt` pseudo-items; 0 for an interest without any."""
+    member = members(past, m)
+    return member.T @ catalog.embedding[jnp.maximum(past.item, 0)] / (jnp.sum(member, axis=0) + doubt)[:, None]
+
+
+def filled(interests: Array, count: Array) -> Array:
+    """f32[M, D]: interests f32[M, D] of which those without items, by count f32[M], are copies of the one with most."""
+    return jnp.where(count[:, None] > 0, interests, interests[jnp.argmax(count)])
 
 
 def utilities(mind: Mind, seeker: Seeker, item: Array, params: MindsetParams, catalog: Catalog) -> Array:
