@@ -22,7 +22,7 @@ from jaxreco.content import fusion
 from jaxreco.content.store import fingerprint
 from jaxreco.data.log import Log
 from jaxreco.errors import DataError
-from jaxreco.fit import mechanistic
+from jaxreco.fit import mechanistic, world
 from jaxreco.fit.folder import CONFIG
 from jaxreco.fit.mechanistic import Fitter, MechanisticConfig, Task
 from jaxreco.logs import Interactions
@@ -35,7 +35,7 @@ FORMAT, KIND = 1, "mindset"
 WORLD = "world.npz"
 CATALOG, TRAITS = (tuple(field.name for field in dataclasses.fields(of)) for of in (Catalog, Traits))
 NAMES = ("titles", "categories", "creators", "tags", "ids")
-OTHERS = ("clickbait", "users", "log_user", "log_item")
+OTHERS = ("clickbait", "users", "log_user", "log_item", "log_weight")
 AGAIN = "fit the user model again"
 
 
@@ -84,12 +84,13 @@ def keep(
     folder.mkdir(parents=True, exist_ok=True)
     catalog = {name: np.asarray(getattr(task.catalog, name)) for name in CATALOG}
     traits = {f"trait_{name}": np.asarray(getattr(params.population.traits, name)) for name in TRAITS}
-    names = {name: np.array(getattr(task.names, name)) for name in NAMES}
+    names = {f"names_{name}": np.array(getattr(task.names, name)) for name in NAMES}
     others = {
         "clickbait": np.asarray(params.clickbait),
         "users": np.asarray(log.user_ids)[task.user],
         "log_user": np.searchsorted(task.user, log.user).astype(np.int32),
         "log_item": log.item,
+        "log_weight": world.liked(log).astype(np.float32),
     }
     with files.written_whole(folder / WORLD) as file:
         np.savez(file, allow_pickle=False, **catalog, **traits, **names, **others)
@@ -135,10 +136,10 @@ def load(folder: str | Path) -> World:
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     if config.get("format") != FORMAT:
         raise DataError(f"{folder} has format {config.get('format')}, and this version reads {FORMAT}: {AGAIN}.")
-    wanted = (*CATALOG, *(f"trait_{name}" for name in TRAITS), *NAMES, *OTHERS)
+    wanted = (*CATALOG, *(f"trait_{name}" for name in TRAITS), *(f"names_{name}" for name in NAMES), *OTHERS)
     found = fusion.arrays(folder / WORLD, wanted)
     catalog = Catalog(**{name: jnp.asarray(found[name]) for name in CATALOG})
-    names = Names(**{name: tuple(found[name].tolist()) for name in NAMES})
+    names = Names(**{name: tuple(found[f"names_{name}"].tolist()) for name in NAMES})
     traits = Traits(**{name: jnp.asarray(found[f"trait_{name}"]) for name in TRAITS})
     known: dict[str, Any] = people.known_of(catalog, len(names.categories))
     try:
@@ -153,7 +154,7 @@ def load(folder: str | Path) -> World:
     taken = Interactions(
         found["log_user"],
         found["log_item"],
-        np.ones(len(found["log_item"]), np.float32),
+        found["log_weight"],
         len(found["users"]),
         catalog.n_items,
     )

@@ -120,6 +120,14 @@ def above_own_mean(log: Log) -> np.ndarray | None:
     return tastes.above_own_mean(value / (value.std() + 1e-9), log.user, log.n_users)
 
 
+def liked(log: Log) -> np.ndarray:
+    """f64[N] in [0, 1]: how far agents that learn from the log take each event for a liking: 1, or 0.2 where it was valued below
+    the person's mean.
+    """
+    above = above_own_mean(log)
+    return np.ones(len(log)) if above is None else np.where(above >= -0.005, 1.0, 0.2)  # rounding is no dislike
+
+
 def _listed(log: Log, content: np.ndarray | None) -> Rows:
     """What items are listed under: categories, tags, creators, the first two levels of codes, clusters of content."""
     items = log.items
