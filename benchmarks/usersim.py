@@ -25,7 +25,7 @@ from jaxreco.report.standing import Estimate
 from jaxreco.usersim import cases, decisions, rows
 from jaxreco.usersim.cases import Cases
 from jaxreco.usersim.estimates import Ratio, interval, ratios
-from jaxreco.usersim.models import Asked, Learned, Model, Said
+from jaxreco.usersim.models import Asked, Best, Learned, Model, Said
 from jaxreco.usersim.negatives import RATIOS, draws
 from jaxreco.usersim.scorers import Closed
 
@@ -136,8 +136,8 @@ def _remarks() -> list[str]:
         "logistic: popularity, EASE, item-kNN, SVD factors, content where there is any, length of the history; logistic_seq adds "
         "fading histories, transitions both ways and all products. Closed forms are soon fitted: for them --quick is the whole protocol.",
         "learned_plain is what the fitted user (jaxreco fit) says; learned a regression on that, popularity, the length of the "
-        "history and their products; blend logistic_seq with it as one more feature. They are rows of --full: each fold fits two "
-        "networks.",
+        "history and their products; blend logistic_seq with it as one more feature; mindset is the mechanistic user "
+        "(jaxreco fit --user-model mindset). They are rows of --full: each fold fits two of each.",
         KNOWN,
     ]
 
@@ -148,8 +148,9 @@ def _models(given: Given, quick: bool) -> dict[str, Model]:
     if quick:
         return closed
     from jaxreco.usersim.learned import Transformer  # brings JAX
+    from jaxreco.usersim.mechanistic import Mechanistic
 
-    return rows.with_learned(closed, Transformer())
+    return rows.with_learned({**closed, "mindset": Best((Mechanistic(),))}, Transformer())
 
 
 # -- who is asked --------------------------------------------------------------------------------------------

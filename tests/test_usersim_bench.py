@@ -18,7 +18,7 @@ from jaxreco.benchmarks import usersim
 from jaxreco.data import sets, splits
 from jaxreco.data.log import Log
 from jaxreco.errors import DataError
-from jaxreco.usersim import cases, estimates, learned, rows
+from jaxreco.usersim import cases, estimates, learned, mechanistic, rows
 from jaxreco.usersim.models import Best
 
 ITEMS, USERS, EVENTS = 160, 100, 14
@@ -247,7 +247,8 @@ def test_the_fitted_user_and_what_it_adds_are_rows_of_the_full_protocol(
     monkeypatch.setattr(learned, "Transformer", lambda: Brief(epochs=8))
     report = usersim.run(data=data, dataset="lastfm-sequences", quick=False, redraws=1, folds=2)
     found = values(report, protocol="uniform", metric="auc", against=None)
-    assert tuple(found) == (*rows.BASELINES, "learned_plain", "learned", "blend")
+    assert tuple(found) == (*rows.BASELINES, "mindset", "learned_plain", "learned", "blend")
+    assert found["mindset"].value > 0.6
     assert len(fitted) == 4  # an inner and an outer fit of each fold: the two rows share them
     assert found["learned"].value > 0.6
     assert {row.mode for row in report.rows} == {"full"}
@@ -261,9 +262,10 @@ def test_the_fitted_user_and_what_it_adds_are_rows_of_the_full_protocol(
         assert less["always_yes"] == pytest.approx(less[None] - 0.5)
 
 
-def test_a_fitted_user_scores_candidates_whatever_stands_beside_them(data: Path) -> None:
+@pytest.mark.parametrize("scorer", [learned.Transformer(epochs=1), mechanistic.Mechanistic(epochs=1)])
+def test_a_fitted_user_scores_candidates_whatever_stands_beside_them(data: Path, scorer: Any) -> None:
     log = usersim.read_set(data / "lastfm-sequences", "lastfm-sequences").log
-    user = learned.Transformer(epochs=1).fit(log)
+    user = scorer.fit(log)
     rng = np.random.default_rng(0)
     history = rng.integers(ITEMS, size=(40, 6)).astype(np.int32)
     candidates = rng.integers(ITEMS, size=(40, 9)).astype(np.int32)
