@@ -1,0 +1,244 @@
+"""What a person does with an item or a moment, beside which item it takes: one kind of head for everything a log holds.
+
+A proportional-odds regression (McCullagh 1980, "Regression models for ordinal data"): classes in order, cutpoints between them,
+and a location that hidden state, item and a few plain numbers move; with two classes it is logistic regression. Its scale is
+moved too (ibid., section 6.1), because some people keep to the middle and others to the ends. Unbatched: `vmap` it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxreco.errors import DataError
+
+Array = jax.Array
+
+NUMBERS, EVEN, LOG = "numbers", "even", "log"
+KINDS = (NUMBERS, EVEN, LOG)
+WIDEST = 1.5  # log of the scale stays within as much of 0
+PRIOR = 5.0  # answers of an ordinary person that everybody's own are mixed with
+HEARD = 2  # numbers that `standing` makes
+
+
+@dataclasses.dataclass(frozen=True)
+class Classes:
+    """What the classes of a head mean; `n` of them, in order. Static.
+
+    Args:
+      kind: "numbers", each class is one; "even", values spread evenly within a class; "log", evenly in their logarithm.
+      edges: the n numbers, or n + 1 ascending edges, in the unit of the values. A class holds its lower edge.
+      share: how often each occurred; they sum to 1.
+      step: values are multiples of it, such as whole days; 0 for any values.
+    """
+
+    kind: str
+    edges: tuple[float, ...]
+    share: tuple[float, ...]
+    step: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise DataError(f"Classes of kind {self.kind!r}: give one of {', '.join(KINDS)}.")
+        if len(self.share) < 2 or len(self.edges) != len(self.share) + (self.kind != NUMBERS):
+            raise DataError(
+                f"{len(self.edges)} edges and {len(self.share)} classes do not fit: give two classes or more."
+            )
+        if not all(math.isfinite(x) for x in self.edges) or not all(np.diff(self.edges) > 0):
+            raise DataError(f"The edges {self.edges} of classes do not ascend: sort them and leave out equal ones.")
+        if self.kind == LOG and self.edges[0] <= 0.0:
+            raise DataError(f"Values on a logarithmic scale begin at {self.edges[0]}: give them even classes.")
+
+    @classmethod
+    def of_numbers(cls, values: np.ndarray) -> Classes:
+        """One class for each number that occurs in f[M]."""
+        numbers, count = np.unique(np.asarray(values, np.float64), return_counts=True)
+        return cls(NUMBERS, tuple(numbers.tolist()), _shares(count))
+
+    @classmethod
+    def of_quantiles(
+        cls, values: np.ndarray, number: int, kind: str = EVEN, step: float = 0.0, top: float | None = None
+    ) -> Classes:
+        """About so many classes that are equally frequent among f[M]; values that tie stay together.
+
+        Args: top, the highest edge, where values may be larger than any of these.
+        """
+        values = np.sort(np.asarray(values, np.float64))
+        inner = np.quantile(values, np.arange(1, number) / number, method="higher") - 0.5 * step
+        end = values[-1] + (0.5 * step or 1e-3 * max(abs(values[-1]), 1e-3))
+        edges = np.unique(np.concatenate([[values[0] - 0.5 * step], inner, [end if top is None else max(top, end)]]))
+        return cls(kind, tuple(edges.tolist()), _shares(np.histogram(values, edges)[0]), step)
+
+    @classmethod
+    def read(cls, kept: Mapping[str, Any]) -> Classes:
+        """Of what `dataclasses.asdict` made and JSON kept. Raises DataError for anything else."""
+        try:
+            return cls(kept["kind"], tuple(kept["edges"]), tuple(kept["share"]), float(kept["step"]))
+        except (KeyError, TypeError, ValueError):
+            raise DataError("The classes of a head are broken: fit the user model again.") from None
+
+    def __len__(self) -> int:
+        """Their number, n."""
+        return len(self.share)
+
+    @property
+    def ridit(self) -> np.ndarray:
+        """f32[n]: from -1 to 1, the share of values below each class less that above it (Bross 1958, "ridits")."""
+        below = np.cumsum(self.share) - np.asarray(self.share)
+        return (2.0 * below + np.asarray(self.share) - 1.0).astype(np.float32)
+
+    @property
+    def middle(self) -> np.ndarray:
+        """f32[n]: the mean of values in each class, were they spread as the kind says."""
+        if self.kind == NUMBERS:
+            return np.asarray(self.edges, np.float32)
+        low, high = np.asarray(self.edges[:-1]), np.asarray(self.edges[1:])
+        if self.kind == EVEN:
+            return ((low + high) / 2.0).astype(np.float32)
+        return ((high - low) / np.log(high / low)).astype(np.float32)
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """i32[M]: the class of each of f[M]; one beyond the ends, or between numbers, goes to the nearest."""
+        values, edges = np.asarray(values, np.float64), np.asarray(self.edges)
+        inner = (edges[1:] + edges[:-1]) / 2.0 if self.kind == NUMBERS else edges[1:-1]
+        return np.searchsorted(inner, values, side="right").astype(np.int32)
+
+
+def _shares(count: np.ndarray) -> tuple[float, ...]:
+    return tuple((np.asarray(count, np.float64) / np.sum(count)).tolist())
+
+
+class Outlook(NamedTuple):
+    """What a head expects: which way, and how surely. f32[] each."""
+
+    location: Array
+    scale: Array
+
+
+class Head(nnx.Module):
+    """One head.
+
+    Args: classes: n of them. width: d, of hidden states and of items' vectors. extra: E, plain numbers that it is given. items: I
+      of which it knows each; 0 where the catalog does not matter. rank: of the product of hidden state and item.
+    """
+
+    def __init__(
+        self, classes: Classes, width: int, extra: int, items: int = 0, rank: int = 4, *, rngs: nnx.Rngs
+    ) -> None:
+        self.classes = classes
+        cuts = _logit(np.cumsum(classes.share)[:-1])
+        self.first = nnx.Param(jnp.float32(cuts[0]))
+        self.steps = nnx.Param(jnp.asarray(_of_softplus(np.maximum(np.diff(cuts), 1e-3)), jnp.float32))
+        self.of_hidden, self.of_item = nnx.Param(jnp.zeros(width)), nnx.Param(jnp.zeros(width))
+        self.left = nnx.Param(nnx.initializers.normal(0.1)(rngs(), (rank, width)))
+        self.right = nnx.Param(jnp.zeros((rank, width)))
+        self.of_extra = nnx.Param(jnp.zeros(extra))
+        self.scale_of_hidden, self.scale_of_extra = nnx.Param(jnp.zeros(width)), nnx.Param(jnp.zeros(extra))
+        self.usual = nnx.Param(jnp.zeros(items))
+
+    @property
+    def cuts(self) -> Array:
+        """f32[n - 1], ascending."""
+        return self.first[...] + jnp.concatenate([jnp.zeros(1), jnp.cumsum(jax.nn.softplus(self.steps[...]))])
+
+    def outlook(self, hidden: Array, vector: Array, extra: Array, item: Array | None = None) -> Outlook:
+        """What is expected after hidden f32[d] of an item with vector f32[d], given extra f32[E].
+
+        Args: item: i32[], for what is usual with it. Zeros for a vector, and no item, where it is about a moment.
+        """
+        location = hidden @ self.of_hidden[...] + vector @ self.of_item[...] + extra @ self.of_extra[...]
+        location += jnp.sum((self.left[...] @ hidden) * (self.right[...] @ vector))
+        if item is not None and self.usual.shape[0]:
+            location += self.usual[...][item]
+        if len(self.classes) == 2:  # there a scale says nothing that the location does not
+            return Outlook(location, jnp.ones_like(location))
+        log_scale = hidden @ self.scale_of_hidden[...] + extra @ self.scale_of_extra[...]
+        return Outlook(location, jnp.exp(WIDEST * jnp.tanh(log_scale / WIDEST)))
+
+    def log_probabilities(self, outlook: Outlook) -> Array:
+        """f32[n]: of each class. A difference of two logistics is a product of three factors, none of which cancels."""
+        below = (self.cuts - outlook.location) / outlook.scale  # logits of what is below each cut
+        apart = jax.nn.softplus(self.steps[...]) / outlook.scale
+        upper = jnp.concatenate([jax.nn.log_sigmoid(below), jnp.zeros(1)])
+        lower = jnp.concatenate([jnp.zeros(1), jax.nn.log_sigmoid(-below)])
+        between = jnp.concatenate([jnp.zeros(1), jnp.log(-jnp.expm1(-apart)), jnp.zeros(1)])
+        return upper + lower + between
+
+    def log_likelihood(self, outlook: Outlook, outcome: Array, beyond: Array | None = None) -> Array:
+        """f32[]: of a class i32[]. Args: beyond f32[], where it is not NaN, says that the log stopped looking in that class, with
+        so large a part of it still ahead: then it is the logarithm of `P(class > outcome) + beyond P(class = outcome)`.
+        """
+        every = self.log_probabilities(outlook)
+        exact = every[outcome]
+        if beyond is None:
+            return exact
+        part = jnp.where(jnp.isnan(beyond), 1.0, jnp.maximum(beyond, 1e-6))
+        later = jnp.where(jnp.arange(len(self.classes)) > outcome, every, -jnp.inf)
+        survived = jax.nn.logsumexp(jnp.append(later, exact + jnp.log(part)))
+        return jnp.where(jnp.isnan(beyond), exact, survived)
+
+    def draw(self, uniform: Array, outlook: Outlook) -> Array:
+        """f32[]: a value by the inverse of its distribution; what the class leaves of uniform f32[] says where in it."""
+        share = jnp.exp(self.log_probabilities(outlook))
+        upto = jnp.cumsum(share)
+        uniform = uniform * upto[-1]  # rounding
+        at = jnp.minimum(jnp.sum(upto <= uniform), len(self.classes) - 1)
+        edges = jnp.asarray(self.classes.edges, jnp.float32)
+        if self.classes.kind == NUMBERS:
+            return edges[at]
+        part = jnp.clip((uniform - (upto[at] - share[at])) / jnp.maximum(share[at], 1e-9), 0.0, 1.0 - 1e-6)
+        low, high = edges[at], edges[at + 1]
+        if self.classes.kind == EVEN:
+            found = low + part * (high - low)
+        else:
+            found = low * (high / low) ** part
+        step = self.classes.step
+        return jnp.round(found / step) * step if step else found
+
+    def expected(self, outlook: Outlook) -> Array:
+        """f32[]: the mean of what is drawn, but for the rounding to steps."""
+        return jnp.exp(self.log_probabilities(outlook)) @ jnp.asarray(self.classes.middle)
+
+    def at_least(self, outlook: Outlook, value: Array) -> Array:
+        """f32[]: the probability of a value f32[] or more; with steps, of what would be rounded to it."""
+        return jnp.exp(self.log_probabilities(outlook)) @ self.part_above(value)
+
+    def part_above(self, value: Array) -> Array:
+        """f32[n]: how much of each class is at or above a value f32[]."""
+        edges = jnp.asarray(self.classes.edges, jnp.float32)
+        if self.classes.kind == NUMBERS:
+            return (edges >= value).astype(jnp.float32)
+        low, high, value = edges[:-1], edges[1:], value - 0.5 * self.classes.step
+        if self.classes.kind == EVEN:
+            return jnp.clip((high - value) / (high - low), 0.0, 1.0)
+        return jnp.clip(jnp.log(high / jnp.maximum(value, 1e-30)) / jnp.log(high / low), 0.0, 1.0)
+
+
+def standing(total: Array, count: Array) -> Array:
+    """f32[HEARD]: what a person has said so far. total f32[]: sum of `Classes.ridit` of it; count f32[]: how often.
+
+    The mean is drawn to that of all people, the more the less was said (an empirical Bayes estimate with a fixed prior).
+    """
+    return jnp.stack([total / (count + PRIOR), jnp.log1p(count) / 4.0], axis=-1)
+
+
+def heads_of(classes: Mapping[str, Classes], width: int, extra: int, items: int, rngs: nnx.Rngs) -> nnx.Dict:
+    """Untrained heads, by name."""
+    return nnx.Dict({name: Head(each, width, extra, items, rngs=rngs) for name, each in classes.items()})
+
+
+def _logit(share: Sequence[float] | np.ndarray) -> np.ndarray:
+    share = np.clip(np.asarray(share, np.float64), 1e-4, 1.0 - 1e-4)
+    return np.log(share / (1.0 - share))
+
+
+def _of_softplus(x: np.ndarray) -> np.ndarray:
+    """What softplus makes x of."""
+    return x + np.log(-np.expm1(-x))
