@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 from typing import Any
@@ -38,7 +39,7 @@ def by_hand(classes: Classes, location: float, scale: float) -> list[float]:
         total += share
         below.append(sigmoid((math.log(total / (1.0 - total)) - location) / scale))
     below.append(1.0)
-    return [b - a for a, b in zip(below, below[1:], strict=False)]
+    return [b - a for a, b in itertools.pairwise(below)]
 
 
 @pytest.mark.parametrize("classes", [STARS, JOKES, HOURS, DAYS])

@@ -14,7 +14,7 @@ import numpy as np
 from jaxreco.errors import DataError
 
 SESSION_GAP_S = 1800.0  # a pause as long ends a session where a log has none of its own, as in web analytics
-_COLUMNS = ("item", "time", "actions", "watch", "value", "slate", "position", "session", "propensity")
+COLUMNS = ("item", "time", "actions", "watch", "value", "slate", "position", "session", "propensity")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class Log:
         user = np.asarray(user, np.int32)
         columns = {
             "item": np.asarray(item, np.int32),
-            **{k: np.asarray(v) for k, v in more.items() if k in _COLUMNS and v is not None},
+            **{k: np.asarray(v) for k, v in more.items() if k in COLUMNS and v is not None},
         }
         for column, values in columns.items():
             if len(values) != len(user):
@@ -88,7 +88,7 @@ class Log:
         order = np.lexsort(keys)
         if not np.array_equal(order, np.arange(len(user))):
             user, columns = user[order], {column: values[order] for column, values in columns.items()}
-        rest = {k: v for k, v in more.items() if k not in _COLUMNS}
+        rest = {k: v for k, v in more.items() if k not in COLUMNS}
         return cls(name=name, user=user, items=items, user_ids=np.asarray(user_ids), **columns, **rest)  # type: ignore[arg-type]
 
     def __len__(self) -> int:
@@ -113,7 +113,7 @@ class Log:
     def rows(self, chosen: np.ndarray) -> Log:
         """The log of some rows, i64[M] or bool[N], in the same order; users and items keep their numbers."""
         chosen = np.flatnonzero(chosen) if np.asarray(chosen).dtype == bool else np.sort(np.asarray(chosen))
-        columns = ("user", *_COLUMNS)
+        columns = ("user", *COLUMNS)
         kept: dict[str, Any] = {
             name: None if getattr(self, name) is None else getattr(self, name)[chosen] for name in columns
         }

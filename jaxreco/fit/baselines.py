@@ -22,7 +22,7 @@ def rows(task: Task, fitter: Fitter, horizon: int) -> dict[str, float]:
         for at in range(start, end)
     ]
     return {
-        "learned": float(fitter.best_nll),
+        "learned": float(fitter.best_items),
         "popularity": float(np.mean(moments)),
         "any item alike": float(np.log(n_items)),
     }

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from jaxreco.base import CLICK, COMMENT, LIKE, SHARE
-from jaxreco.data.log import Log
+from jaxreco.data.log import COLUMNS, Log
 from jaxreco.errors import DataError
+from jaxreco.fit import feedback
+from jaxreco.fit.feedback import Said
 from jaxreco.struct import Struct
+from jaxreco.users.heads import Classes
 
 Array = jax.Array
 
@@ -24,6 +28,7 @@ class Events(Struct):
 
     item: Array  # i32[N]
     about: Array  # f32[N, F], FEATURES, 0 where unknown
+    said: dict[str, Said]  # by head, leaves [N, ...]
 
 
 class Windows(NamedTuple):
@@ -60,17 +65,33 @@ class Scale:
 def taken(log: Log) -> Log:
     """The events in which somebody took an item: clicks where the log says what was shown, else all.
 
+    A log without times whose rows go by item, as those of Jester and Coat, knows no order: a fixed random one, of each person's
+    own, replaces it, for the next item is not to be foreseen by its number.
+
     Raises DataError where there is none.
     """
     clicked = np.zeros(0, bool) if log.actions is None else (log.actions & CLICK) != 0
     chosen = log.rows(clicked) if clicked.any() else log
     if not len(chosen):
         raise DataError(f"{log.name} has no event in which somebody took an item: there is nothing to fit a user to.")
-    return chosen
+    return _shuffled(chosen) if chosen.time is None and _by_item(chosen) else chosen
 
 
-def events(log: Log, scale: Scale) -> Events:
-    """The events of a log in which every row is one (see `taken`)."""
+def _by_item(log: Log) -> bool:
+    """Whether everybody's rows ascend by item, and so many that it is no chance."""
+    ascending = (np.diff(log.item) > 0)[np.diff(log.user) == 0]
+    return bool(len(ascending) > 20 and ascending.all())
+
+
+def _shuffled(log: Log, seed: int = 0) -> Log:
+    """The log with everybody's rows in a random order."""
+    order = np.lexsort((np.random.default_rng(seed).random(len(log)), log.user))
+    columns = {name: getattr(log, name) for name in COLUMNS if getattr(log, name) is not None}
+    return dataclasses.replace(log, **{name: column[order] for name, column in columns.items()})
+
+
+def events(log: Log, scale: Scale, heads: Mapping[str, Classes] | None = None) -> Events:
+    """The events of a log in which every row is one (see `taken`). Args: heads, of events, by name."""
     about = np.zeros((len(log), len(FEATURES)), np.float32)
     column = {name: about[:, at] for at, name in enumerate(FEATURES)}
     if log.value is not None:
@@ -87,7 +108,7 @@ def events(log: Log, scale: Scale) -> Events:
         same = np.diff(log.user, prepend=-1) == 0
         column["gap"][:] = np.where(same, np.log1p(np.maximum(since, 0.0) / HOUR_S) / 4.0, 0.0)  # near 1 for two days
         column["timed"][:] = same
-    return Events(item=np.asarray(log.item, np.int32), about=about)  # type: ignore[arg-type]
+    return Events(item=np.asarray(log.item, np.int32), about=about, said=feedback.said(log, heads or {}))  # type: ignore[arg-type]
 
 
 def parted(people: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from flax import nnx
 from jaxreco.data.log import Log
 from jaxreco.errors import DataError, JaxrecoError
 from jaxreco.fit import events as reading
-from jaxreco.fit import objective
+from jaxreco.fit import feedback, objective
 from jaxreco.fit.events import Events, Scale, Windows
 from jaxreco.struct import Struct
 from jaxreco.users.network import ItemTable, NetworkConfig, UserNetwork
@@ -69,7 +69,8 @@ class Fitter(Struct):
     params: Any
     opt_state: Any
     best: Any  # the parameters that foresaw best
-    best_nll: Array  # f32[], nats an event, of people held back
+    best_nll: Array  # f32[], nats an event, of people held back: of the item and what was done with it
+    best_items: Array  # f32[], of the item alone
     best_epoch: Array  # i32[]
     update: Array  # i32[], epochs done
 
@@ -128,12 +129,15 @@ def prepare(
     count = np.bincount(theirs.item, minlength=log.n_items).astype(np.float32)
     scale = Scale.of(theirs)
     content = np.zeros((log.n_items, 0), np.float32) if content is None else np.asarray(content, np.float32)
-    model = UserNetwork(network, log.n_items, content.shape[1], len(reading.FEATURES), rngs=nnx.Rngs(key))
+    heads = feedback.classes(theirs)
+    model = UserNetwork(network, log.n_items, content.shape[1], len(reading.FEATURES), heads, rngs=nnx.Rngs(key))
     model.bias[...] = jnp.log((count + 1.0) / (count + 1.0).sum())
+    for name, begins in feedback.usual(theirs, heads).items():
+        model.feedback[name].usual[...] = jnp.asarray(begins)
     share = (count + 1.0) ** SMOOTHING
     return Task(
         network=model,
-        events=jax.tree.map(jnp.asarray, reading.events(log, scale)),
+        events=jax.tree.map(jnp.asarray, reading.events(log, scale, heads)),
         train=reading.windows(log, fitted, network.window),
         held_back=reading.windows(log, held, network.window),
         content=jnp.asarray(content),
@@ -151,6 +155,7 @@ def begin(task: Task, config: FitConfig) -> Fitter:
         opt_state=optimiser(config, steps(task, config)).init(params),
         best=params,
         best_nll=jnp.float32(jnp.inf),
+        best_items=jnp.float32(jnp.inf),
         best_epoch=jnp.int32(0),
         update=jnp.int32(0),
     )
@@ -179,7 +184,8 @@ def epoch(key: Array, task: Task, fitter: Fitter, config: FitConfig) -> tuple[Fi
     graph = nnx.graphdef(task.network)
     given = (task.events, task.content, task.known, task.share)
     params, opt_state, loss = _learn(step_key, graph, fitter.params, fitter.opt_state, batches, given, config)
-    nll = foreseen(graph, params, task, task.held_back, config)
+    nats = foreseen(graph, params, task, task.held_back, config)
+    nll = sum(nats.values(), jnp.float32(0.0))
     better = nll < fitter.best_nll
     update = fitter.update + 1
     return Fitter(
@@ -187,9 +193,10 @@ def epoch(key: Array, task: Task, fitter: Fitter, config: FitConfig) -> tuple[Fi
         opt_state=opt_state,
         best=jax.tree.map(lambda new, old: jnp.where(better, new, old), params, fitter.best),
         best_nll=jnp.where(better, nll, fitter.best_nll).astype(jnp.float32),
+        best_items=jnp.where(better, nats["item"], fitter.best_items).astype(jnp.float32),
         best_epoch=jnp.where(better, update, fitter.best_epoch),
         update=update,
-    ), {"loss": float(loss), "held_back_nll": float(nll)}
+    ), {"loss": float(loss), "held_back_nll": float(nll), **{f"nll_{name}": float(x) for name, x in nats.items()}}
 
 
 def is_over(fitter: Fitter, config: FitConfig) -> bool:
@@ -198,9 +205,9 @@ def is_over(fitter: Fitter, config: FitConfig) -> bool:
     return done >= config.epochs or (done - int(fitter.best_epoch) >= config.patience)
 
 
-def foreseen(graph: Any, params: Any, task: Task, windows: Windows, config: FitConfig) -> Array:
-    """f32[]: nats an event of some windows, over the whole catalog."""
-    total = count = jnp.float32(0.0)
+def foreseen(graph: Any, params: Any, task: Task, windows: Windows, config: FitConfig) -> dict[str, Array]:
+    """f32[] each: nats an event of some windows, of which item was taken, over the whole catalog, and of each head."""
+    total, count = jnp.zeros(1 + len(task.events.said)), jnp.float32(0.0)
     for at in range(0, len(windows.start), config.batch):
         chosen = np.arange(at, at + config.batch)
         part = windows.rows(np.minimum(chosen, len(windows.start) - 1))
@@ -208,7 +215,7 @@ def foreseen(graph: Any, params: Any, task: Task, windows: Windows, config: FitC
         given = (task.events, task.content, task.known)
         found = _foreseen(graph, params, jax.tree.map(jnp.asarray, part), given, config.horizon)
         total, count = total + found[0], count + found[1]
-    return -total / count
+    return dict(zip(("item", *sorted(task.events.said)), -total / count, strict=True))
 
 
 # -- compiled ------------------------------------------------------------------------------------------------
@@ -253,13 +260,13 @@ def _loss(params: Any, graph: Any, key: Array, batch: Windows, given: tuple[Any,
 
 @functools.partial(jax.jit, static_argnames=("graph", "horizon"))
 def _foreseen(graph: Any, params: Any, batch: Windows, given: tuple[Any, ...], horizon: int) -> tuple[Array, Array]:
-    """(log-likelihood f32[], number f32[]) of the events of windows [batch]."""
+    """(log-likelihoods f32[1 + heads], number f32[]) of the events of windows [batch]."""
     events, content, known = given
     model = nnx.merge(graph, params)
     table = model.items(content, known)
     person = jax.vmap(lambda window: _window(model, table, events, window, horizon, None, jnp.float32(1.0), None))
     likelihood, count = person(batch)
-    return jnp.sum(likelihood), jnp.sum(count)
+    return jnp.sum(likelihood, axis=0), jnp.sum(count)
 
 
 def _window(
@@ -272,7 +279,8 @@ def _window(
     told: Array,
     key: Array | None,
 ) -> tuple[Array, Array]:
-    """(log-likelihood f32[], events f32[]) of one window: the events from each of its moments on, after all before it.
+    """(log-likelihoods f32[1 + heads], events f32[]) of one window: the items from each of its moments on, after all before it,
+    and what was done with the first of them.
 
     Of a moment with several events ahead each counts for a part of one.
     """
@@ -288,7 +296,10 @@ def _window(
     coming = there[:, None] & (ahead < window.last)
     found = objective.log_likelihood(hidden, _item(events, ahead, coming), table, drawn)
     mean = jnp.sum(jnp.where(coming, found, 0.0), axis=1) / jnp.maximum(jnp.sum(coming, axis=1), 1)
-    return jnp.sum(mean), jnp.sum(there).astype(jnp.float32)
+    vector = table.vector[jnp.maximum(item, 0)]
+    done = jax.tree.map(lambda leaf: leaf[jnp.minimum(at, leaf.shape[0] - 1)], events.said)
+    said = feedback.log_likelihood(model, hidden, vector, item, done, told)
+    return jnp.append(jnp.sum(mean), said), jnp.sum(there).astype(jnp.float32)
 
 
 def _item(events: Events, at: Array, there: Array) -> Array:

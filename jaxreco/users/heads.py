@@ -195,10 +195,7 @@ class Head(nnx.Module):
             return edges[at]
         part = jnp.clip((uniform - (upto[at] - share[at])) / jnp.maximum(share[at], 1e-9), 0.0, 1.0 - 1e-6)
         low, high = edges[at], edges[at + 1]
-        if self.classes.kind == EVEN:
-            found = low + part * (high - low)
-        else:
-            found = low * (high / low) ** part
+        found = low + part * (high - low) if self.classes.kind == EVEN else low * (high / low) ** part
         step = self.classes.step
         return jnp.round(found / step) * step if step else found
 

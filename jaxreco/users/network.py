@@ -9,6 +9,7 @@ nobody has met yet is read by its content alone. Unbatched: one person; `vmap` i
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -19,6 +20,7 @@ from jaxreco.errors import JaxrecoError
 from jaxreco.nn.transformer import Block, dropped
 from jaxreco.ring import Ring
 from jaxreco.struct import Struct
+from jaxreco.users.heads import HEARD, Classes, heads_of
 
 Array = jax.Array
 
@@ -84,13 +86,20 @@ class Memory(Struct):
 
 
 class UserNetwork(nnx.Module):
-    """Items, memories, and what is said of the next event.
+    """Items, memories, what is said of the next event, and by the heads `feedback` of what is done with the item.
 
-    Args: n_items: I. content_width: D of the items' content; may be 0. features: F of an event.
+    Args: n_items: I. content_width: D of the items' content; may be 0. features: F of an event. feedback: classes by head.
     """
 
     def __init__(
-        self, config: NetworkConfig, n_items: int, content_width: int, features: int, *, rngs: nnx.Rngs
+        self,
+        config: NetworkConfig,
+        n_items: int,
+        content_width: int,
+        features: int,
+        feedback: Mapping[str, Classes] | None = None,
+        *,
+        rngs: nnx.Rngs,
     ) -> None:
         d, small = config.width, nnx.initializers.normal(0.05)
         self.config = config
@@ -108,6 +117,7 @@ class UserNetwork(nnx.Module):
         self.short_out = nnx.Linear(d, d, rngs=rngs)
         self.long_out = nnx.Linear(d, d, use_bias=False, rngs=rngs)
         self.lived = nnx.Linear(1, d, kernel_init=small, rngs=rngs)
+        self.feedback = heads_of(feedback or {}, d, HEARD, n_items, rngs)
 
     def items(self, content: Array, known: Array, key: Array | None = None) -> ItemTable:
         """All items. content f32[I, D]; known bool[I], those that the network was fitted with.
