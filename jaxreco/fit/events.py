@@ -71,10 +71,17 @@ def taken(log: Log) -> Log:
     Raises DataError where there is none.
     """
     clicked = np.zeros(0, bool) if log.actions is None else (log.actions & CLICK) != 0
-    chosen = log.rows(clicked) if clicked.any() else log
+    chosen = log.rows(clicked) if clicked.any() else _visits(log)
     if not len(chosen):
         raise DataError(f"{log.name} has no event in which somebody took an item: there is nothing to fit a user to.")
     return _shuffled(chosen) if chosen.time is None and _by_item(chosen) else chosen
+
+
+def _visits(log: Log) -> Log:
+    """In a log of one item, a shop's, several rows of a person at one time are one visit, of which the first counts."""
+    if log.n_items > 1 or log.time is None or not len(log):
+        return log
+    return log.rows(np.append(True, (np.diff(log.time) != 0) | (np.diff(log.user) != 0)))
 
 
 def _by_item(log: Log) -> bool:

@@ -82,6 +82,7 @@ class Task(NamedTuple):
     events: Events
     train: Windows
     held_back: Windows
+    people: tuple[np.ndarray, np.ndarray]  # i64 each, who is fitted to and who is held back
     content: Array  # f32[I, D]
     known: Array  # bool[I], items that those fitted to took
     share: Array  # f32[I], by which items are drawn
@@ -119,10 +120,8 @@ def prepare(
     log = reading.taken(log)
     people = np.flatnonzero(np.diff(log.bounds) > 0)
     fitted, held = reading.parted(people, config.held_back, seed)
-    if len(fitted) < 2 or log.n_items < 2:
-        raise DataError(
-            f"{log.name} has {len(people)} people with events and {log.n_items} items, and a fit needs 3 and 2: give more."
-        )
+    if len(fitted) < 2:
+        raise DataError(f"{log.name} has {len(people)} people with events, and a fit needs 3: give more.")
     if content is not None and len(content) != log.n_items:
         raise DataError(f"The content is of {len(content):,} items and {log.name} has {log.n_items:,}: encode its own.")
     theirs = log.rows(np.isin(log.user, fitted))
@@ -140,6 +139,7 @@ def prepare(
         events=jax.tree.map(jnp.asarray, reading.events(log, scale, heads)),
         train=reading.windows(log, fitted, network.window),
         held_back=reading.windows(log, held, network.window),
+        people=(fitted, held),
         content=jnp.asarray(content),
         known=jnp.asarray(count > 0),
         share=jnp.asarray(share / share.sum()),

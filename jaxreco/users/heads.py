@@ -25,7 +25,12 @@ NUMBERS, EVEN, LOG = "numbers", "even", "log"
 KINDS = (NUMBERS, EVEN, LOG)
 WIDEST = 1.5  # log of the scale stays within as much of 0
 PRIOR = 5.0  # answers of an ordinary person that everybody's own are mixed with
-HEARD = 2  # numbers that `standing` makes
+HEARD, CLICK, LEAVE, GAP = (
+    2,
+    7,
+    5,
+    8,
+)  # numbers that `standing`, `click_features`, `leave_features` and `gap_features` make
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,6 +229,33 @@ def standing(total: Array, count: Array) -> Array:
     The mean is drawn to that of all people, the more the less was said (an empirical Bayes estimate with a fixed prior).
     """
     return jnp.stack([total / (count + PRIOR), jnp.log1p(count) / 4.0], axis=-1)
+
+
+def click_features(lift: Array, position: Array, size: Array, clicked: Array, heard: Array) -> Array:
+    """f32[CLICK]: what a click on a slot hangs on, beside hidden state and item.
+
+    Args: lift f32[]: log of how many times as likely the network finds the item than any item alike. position, size, clicked f32[]:
+      place in the slate from 0, its number of slots, and clicks in it so far. heard f32[HEARD]: `standing` of clicks.
+    """
+    plain = [lift, jnp.log1p(position), jnp.log(size), jnp.log1p(clicked), jnp.ones_like(lift)]
+    return jnp.concatenate([jnp.stack(plain, axis=-1), heard], axis=-1)
+
+
+def leave_features(turns: Array, minutes: Array, heard: Array) -> Array:
+    """f32[LEAVE]: what leaving after a turn hangs on: turns and minutes f32[] of the session so far, and `standing` of leaving."""
+    plain = [jnp.log1p(turns), jnp.log1p(minutes), jnp.ones_like(turns)]
+    return jnp.concatenate([jnp.stack(plain, axis=-1), heard], axis=-1)
+
+
+def gap_features(last: Array, mean: Array, sessions: Array, turns: Array, hour: Array) -> Array:
+    """f32[GAP]: what the time to the next session hangs on. f32[] each.
+
+    Args: last, the gap before this session, mean, of all gaps so far, both log of 1 + hours and 0 without one. sessions: so far,
+      this one among them. turns: of this session. hour: of the day at its end.
+    """
+    known, turn = (sessions > 1).astype(jnp.float32), 2.0 * jnp.pi * hour / 24.0
+    plain = [last, mean, known, jnp.log(sessions), jnp.log1p(turns), jnp.sin(turn), jnp.cos(turn), jnp.ones_like(last)]
+    return jnp.stack(plain, axis=-1)
 
 
 def heads_of(classes: Mapping[str, Classes], width: int, extra: int, items: int, rngs: nnx.Rngs) -> nnx.Dict:

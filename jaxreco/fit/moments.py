@@ -1,0 +1,311 @@
+"""What heads are about, as rows with the network's hidden states: what was done with items, and clicks, leaving and gaps.
+
+Clicks are known where a log says what was shown. Leaving and gaps are known of sessions of a log's own; in a log of visits to one
+shop a visit is a session, and only gaps are known.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxreco.base import CLICK
+from jaxreco.data.log import Log
+from jaxreco.fit import events as reading
+from jaxreco.fit import feedback
+from jaxreco.fit.events import HOUR_S, Windows
+from jaxreco.fit.fitting import Task
+from jaxreco.fit.regression import Rows
+from jaxreco.users.heads import LOG, Classes, click_features, gap_features, leave_features, standing
+from jaxreco.users.network import UserNetwork
+
+Array = jax.Array
+
+MOMENT_HEADS = ("click", "leave", "gap")
+GAPS = 24  # classes of gaps at most
+FAR = 4.0  # gaps longer than any that was seen reach so many times as far
+SHORTEST_H = 1.0 / 60.0
+CUT_S = 1800.0  # a session that is under way so near to the log's end may go on
+BATCH = 64
+
+
+class Hidden(NamedTuple):
+    """The network's hidden states before and after every event of some people, and items as it reads them."""
+
+    states: np.ndarray  # f32[W, T + 1, d]
+    windows: Windows  # W, ordered by start
+    bounds: np.ndarray  # i64[U + 1] of events
+    vector: np.ndarray  # f32[I, d]
+    bias: np.ndarray  # f32[I]
+
+    def at(self, person: np.ndarray, events: np.ndarray) -> np.ndarray:
+        """f32[M, d]: of persons i64[M] after so many of their events i64[M]."""
+        row = self.bounds[person] + events
+        last = row == self.bounds[person + 1]
+        # After the last event a person's own last window is meant, not the next person's first, which starts at the same row.
+        window = np.searchsorted(self.windows.start, np.where(last, row - 1, row), side="right") - 1
+        offset = row - self.windows.start[np.maximum(window, 0)]
+        found = self.states[np.maximum(window, 0), np.minimum(offset, self.states.shape[1] - 1)]
+        return np.where((np.diff(self.bounds)[person] > 0)[:, None], found, 0.0)
+
+
+def hidden(model: UserNetwork, task: Task, log: Log, users: np.ndarray) -> Hidden:
+    """Of users i64[V] of a log. Nothing is known of somebody without events: its state is 0."""
+    taken = reading.taken(log)
+    order = reading.windows(taken, users, model.config.window)
+    order = order.rows(np.argsort(order.start, kind="stable"))
+    graph, params = nnx.split(model)
+    given, found = (task.events, task.content, task.known), []
+    for at in range(0, len(order.start), BATCH):
+        part = order.rows(np.minimum(np.arange(at, at + BATCH), len(order.start) - 1))
+        found.append(np.asarray(_read(graph, params, jax.tree.map(jnp.asarray, part), given))[: len(order.start) - at])
+    table = model.items(task.content, task.known)
+    width = model.config.width
+    states = np.concatenate(found) if found else np.zeros((1, model.config.window + 1, width), np.float32)
+    return Hidden(states, order, taken.bounds, np.asarray(table.vector), np.asarray(table.bias))
+
+
+@functools.partial(jax.jit, static_argnames="graph")
+def _read(graph: Any, params: Any, batch: Windows, given: tuple[Any, ...]) -> Array:
+    """f32[B, T + 1, d]."""
+    events, content, known = given
+    model = nnx.merge(graph, params)
+    table = model.items(content, known)
+
+    def person(window: Windows) -> Array:
+        item_of = lambda at, there: jnp.where(there, events.item[jnp.clip(at, 0, events.item.shape[0] - 1)], -1)  # noqa: E731
+        before = window.start - model.config.remembered + jnp.arange(model.config.remembered)
+        past = model.past(item_of(before, before >= window.first), table)
+        at = window.start + jnp.arange(model.config.window)
+        return model.read(past, item_of(at, at < window.end), events.about[at], table)
+
+    return jax.vmap(person)(batch)
+
+
+# -- what the log holds --------------------------------------------------------------------------------------
+
+
+def classes(log: Log) -> dict[str, Classes]:
+    """The heads of moments that a log has data for. Args: log, all rows of those who are fitted to."""
+    found = {}
+    if log.actions is not None:
+        clicked = (log.actions & CLICK) != 0
+        if clicked.any() and not clicked.all():
+            found["click"] = Classes.of_numbers(clicked)
+    turns = sessions(log)
+    if turns is None:
+        return found
+    if log.session is not None and len(np.unique(turns.ends[turns.sure])) == 2:
+        found["leave"] = Classes.of_numbers(turns.ends[turns.sure])
+    gap, seen = turns.gap[turns.ends], turns.seen[turns.ends]
+    if seen.sum() > 1 and len(np.unique(gap[seen])) > 3:
+        number = int(np.clip(seen.sum() // feedback.FEW, 4, GAPS))
+        near = Classes.of_quantiles(gap[seen], number, LOG, turns.step)
+        later = max(float((~seen).mean()), 1e-3)
+        share = (*(x * (1.0 - later) for x in near.share), later)
+        found["gap"] = Classes(LOG, (*near.edges, FAR * near.edges[-1]), share, turns.step)
+    return found
+
+
+class Turns(NamedTuple):
+    """Slates, events or visits of a log, in order. `M` of them."""
+
+    person: np.ndarray  # i32[M]
+    row: np.ndarray  # i64[M], first row of the log
+    start: np.ndarray  # f64[M], seconds, of its session
+    time: np.ndarray  # f64[M]
+    number: np.ndarray  # i64[M], in its session, from 0
+    session: np.ndarray  # i64[M], of the person, from 0
+    ends: np.ndarray  # bool[M], whether its session ends with it
+    sure: np.ndarray  # bool[M], whether the log shows that
+    gap: np.ndarray  # f64[M], hours to the next session, or to the end of the log
+    seen: np.ndarray  # bool[M], whether there is a next session
+    step: float  # hours of which gaps are multiples, or 0
+
+
+def sessions(log: Log) -> Turns | None:
+    """The turns of a log that knows of sessions; None for another."""
+    if log.time is None or not len(log) or (log.session is None and log.n_items > 1):
+        return None
+    visits = log.session is None
+    by = log.time if visits else (log.slate if log.slate is not None else np.arange(len(log)))
+    row = np.flatnonzero(np.append(True, (np.diff(by) != 0) | (np.diff(log.user) != 0)))
+    person, time = log.user[row], log.time[row]
+    label = np.arange(len(row)) if visits else log.session[row]  # type: ignore[index]
+    new = np.append(True, (np.diff(label) != 0) | (np.diff(person) != 0))
+    first = np.flatnonzero(new)
+    of = np.cumsum(new) - 1
+    number = np.arange(len(row)) - first[of]
+    first_of_person = np.searchsorted(person[first], np.arange(log.n_users))
+    ends = np.append(new[1:], True)
+    following = np.append(first[1:], len(row))[of]  # the first turn of the next session
+    there = np.minimum(following, len(row) - 1)
+    seen = (following < len(row)) & (person[there] == person)
+    until = float(log.time.max())
+    hours = (np.where(seen, time[there], until) - time) / HOUR_S
+    day = 24.0 if visits and np.all(log.time % 86_400.0 == 0.0) else 0.0
+    sure = seen | ~ends | (until - time > CUT_S)
+    gap = np.maximum(hours, SHORTEST_H) if not day else hours
+    return Turns(person, row, time[first[of]], time, number, of - first_of_person[person], ends, sure, gap, seen, day)
+
+
+# -- rows ----------------------------------------------------------------------------------------------------
+
+
+def rows(
+    log: Log, task: Task, found: Hidden, users: np.ndarray, heads: dict[str, Classes], fitted: np.ndarray
+) -> dict[str, Rows]:
+    """Rows of every head, of users i64[V]. Args: heads, of events and moments. fitted: i64, people by whom an item is known."""
+    made = {}
+    taken = reading.taken(log)
+    for name, each in heads.items():
+        if name in feedback.EVENT_HEADS:
+            made[name] = _of_events(taken, task, found, users, each, name, fitted)
+    if "click" in heads:
+        made["click"] = _of_slots(log, found, users, heads["click"], fitted)
+    turns = sessions(log)
+    for name, rows_of in (("leave", _of_turns), ("gap", _of_gaps)):
+        if name in heads and turns is not None:
+            made[name] = rows_of(log, turns, found, users, heads[name])
+    return made
+
+
+def _usual(item: np.ndarray, ridit: np.ndarray, counts: np.ndarray, n_items: int) -> np.ndarray:
+    """f32[M]: what others said of each row's item, drawn to the mean of all; a row that counts is left out of its own."""
+    total = np.bincount(item[counts], ridit[counts], minlength=n_items)
+    number = np.bincount(item[counts], minlength=n_items)
+    own = counts.astype(np.float64)
+    return ((total[item] - own * ridit) / (number[item] - own + feedback.SHRUNK)).astype(np.float32)
+
+
+def usual_of(log: Log, each: Classes, fitted: np.ndarray) -> np.ndarray:
+    """f32[I]: the same of every item, for clicks. Args: fitted: i64, of whom it is known."""
+    chosen = np.isin(log.user, fitted)
+    item, ridit = log.item[chosen], each.ridit[((log.actions[chosen] & CLICK) != 0).astype(int)]  # type: ignore[index]
+    number = np.bincount(item, minlength=log.n_items) + feedback.SHRUNK
+    return (np.bincount(item, ridit, minlength=log.n_items) / number).astype(np.float32)
+
+
+def _of_events(
+    taken: Log, task: Task, found: Hidden, users: np.ndarray, each: Classes, name: str, fitted: np.ndarray
+) -> Rows:
+    said = task.events.said[name]
+    outcome, before = np.asarray(said.outcome), np.asarray(said.standing)
+    known = outcome >= 0
+    ridit = np.where(known, each.ridit[outcome], 0.0)
+    usual = _usual(taken.item, ridit, known & np.isin(taken.user, fitted), taken.n_items)
+    at = np.flatnonzero(known & np.isin(taken.user, users))
+    person = taken.user[at]
+    states = found.at(person, at - taken.bounds[person])
+    extra = np.concatenate([before[at], np.ones((len(at), 1))], axis=1).astype(np.float32)
+    return _made(person, states, found.vector[taken.item[at]], usual[at], extra, outcome[at])
+
+
+def _of_slots(log: Log, found: Hidden, users: np.ndarray, each: Classes, fitted: np.ndarray) -> Rows:
+    clicked = ((log.actions & CLICK) != 0).astype(np.int64)  # type: ignore[operator]
+    by = log.slate if log.slate is not None else np.arange(len(log))
+    first = np.append(True, (np.diff(by) != 0) | (np.diff(log.user) != 0))
+    start = np.flatnonzero(first)[np.cumsum(first) - 1]
+    size = np.diff(np.append(np.flatnonzero(first), len(log)))[np.cumsum(first) - 1]
+    upto = np.cumsum(clicked) - clicked
+    of_person, of_slate = upto - upto[log.bounds[log.user]], upto - upto[start]
+    usual = _usual(log.item, each.ridit[clicked], np.isin(log.user, fitted), log.n_items)
+    ridit = each.ridit[clicked]
+    before = np.cumsum(ridit) - ridit
+    heard = standing((before - before[log.bounds[log.user]])[start], (start - log.bounds[log.user]).astype(np.float64))  # type: ignore[arg-type]
+    at = np.flatnonzero(np.isin(log.user, users))
+    states, lift = _lifts(found, log, at, start, of_person)
+    position = np.arange(len(log)) - start if log.position is None else log.position
+    plain = (np.asarray(x)[at] for x in (position, size, of_slate, heard))
+    extra = click_features(*(jnp.asarray(x, jnp.float32) for x in (lift, *plain)))  # type: ignore[misc]
+    return _made(log.user[at], states, found.vector[log.item[at]], usual[at], np.asarray(extra), clicked[at])
+
+
+def _lifts(
+    found: Hidden, log: Log, at: np.ndarray, start: np.ndarray, taken: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(hidden f32[M, d], lift f32[M]) of slots i64[M]: both as before their slates."""
+    slates, of = np.unique(start[at], return_inverse=True)
+    states = found.at(log.user[slates], taken[slates])
+    totals = np.concatenate(
+        [
+            np.asarray(_total(jnp.asarray(part), found.vector, found.bias))
+            for part in np.array_split(states, -(-len(states) // 256))
+        ]
+    )
+    score = np.einsum("md,md->m", states[of], found.vector[log.item[at]]) + found.bias[log.item[at]]
+    return states[of], score - totals[of] + np.log(log.n_items)
+
+
+@jax.jit
+def _total(states: Array, vector: Array, bias: Array) -> Array:
+    return jax.nn.logsumexp(states @ vector.T + bias, axis=-1)
+
+
+def _after(log: Log, turns: Turns) -> np.ndarray:
+    """i64[M]: events that a person has behind it at the end of each turn."""
+    taken = np.ones(len(log), np.int64)
+    clicks = np.zeros(0, bool) if log.actions is None else (log.actions & CLICK) != 0
+    if clicks.any():
+        taken = clicks.astype(np.int64)
+    elif log.n_items == 1:  # several rows of one time are one visit
+        taken = np.zeros(len(log), np.int64)
+        taken[turns.row] = 1
+    upto = np.append(0, np.cumsum(taken))
+    end = np.append(turns.row[1:], len(log))
+    return upto[end] - upto[log.bounds[turns.person]]
+
+
+def _of_turns(log: Log, turns: Turns, found: Hidden, users: np.ndarray, each: Classes) -> Rows:
+    outcome = turns.ends.astype(np.int64)
+    ridit = each.ridit[outcome]
+    before = np.cumsum(ridit) - ridit
+    first = np.searchsorted(turns.person, np.arange(log.n_users))[turns.person]
+    heard = standing(before - before[first], np.arange(len(first)) - first)  # type: ignore[arg-type]
+    at = np.flatnonzero(turns.sure & np.isin(turns.person, users))
+    minutes = (turns.time - turns.start) / 60.0
+    extra = leave_features(*(jnp.asarray(x[at], jnp.float32) for x in (turns.number + 1.0, minutes, np.asarray(heard))))  # type: ignore[misc]
+    states = found.at(turns.person[at], _after(log, turns)[at])
+    return _made(turns.person[at], states, np.zeros_like(states), np.zeros(len(at)), np.asarray(extra), outcome[at])
+
+
+def _of_gaps(log: Log, turns: Turns, found: Hidden, users: np.ndarray, each: Classes) -> Rows:
+    at = np.flatnonzero(turns.ends & (turns.seen | (turns.gap > each.edges[0])) & np.isin(turns.person, users))
+    extra = gap_extra(turns)[at]
+    states = found.at(turns.person[at], _after(log, turns)[at])
+    gap, seen = turns.gap[at], turns.seen[at]
+    outcome = each.of(gap)
+    made = _made(turns.person[at], states, np.zeros_like(states), np.zeros(len(at)), extra, outcome)
+    return made._replace(beyond=np.where(seen, np.nan, ahead(each, gap + turns.step, outcome)).astype(np.float32))
+
+
+def gap_extra(turns: Turns) -> np.ndarray:
+    """f32[M, GAP]: what is known at each turn, were it its session's last."""
+    logs = np.log1p(turns.gap)
+    ended = np.flatnonzero(turns.ends)
+    same = np.append(False, turns.person[ended][1:] == turns.person[ended][:-1])
+    last = np.where(same, np.append(0.0, logs[ended][:-1]), 0.0)
+    upto = np.cumsum(last)
+    begins = np.searchsorted(turns.person[ended], turns.person[ended])
+    mean = (upto - upto[begins]) / np.maximum(turns.session[ended], 1)
+    of = np.searchsorted(ended, np.arange(len(turns.person)))
+    hour = turns.time % 86_400.0 / HOUR_S
+    columns = (last[of], mean[of], turns.session + 1.0, turns.number + 1.0, hour)
+    return np.asarray(gap_features(*(jnp.asarray(x, jnp.float32) for x in columns)))
+
+
+def ahead(each: Classes, gap: np.ndarray, outcome: np.ndarray) -> np.ndarray:
+    """f64[M]: how much of its class, on the logarithmic scale, is beyond each gap; one beyond all edges has next to nothing ahead."""
+    edges = np.asarray(each.edges)
+    low, high = edges[outcome], edges[outcome + 1]
+    return np.clip(np.log(high / np.maximum(gap - 0.5 * each.step, 1e-9)) / np.log(high / low), 0.0, 1.0)
+
+
+def _made(person: Any, states: Any, vector: Any, usual: Any, extra: Any, outcome: Any) -> Rows:
+    floats = (np.asarray(x, np.float32) for x in (states, vector, usual, extra))
+    return Rows(person.astype(np.int32), *floats, outcome.astype(np.int32), np.full(len(person), np.nan, np.float32))
