@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from jaxreco.data.log import Log
+    from jaxreco.fit.finish import Finished
     from jaxreco.fit.fitting import FitConfig, Fitter, Task
     from jaxreco.run import Run
 
@@ -73,6 +74,7 @@ def fit_command(
     """Fit a simulated user to a log, by maximum likelihood; people held back say when it is enough."""
     from jaxreco import run as runs
     from jaxreco.data import sets
+    from jaxreco.fit import finish, fitting
     from jaxreco.fit import folder as kept
 
     began = time.perf_counter()
@@ -100,8 +102,11 @@ def fit_command(
             f"stopped: {int(fitter.update)} epochs are done. Go on with: jaxreco fit --data {data} --resume {run.folder}"
         )
         raise typer.Exit(EXIT_INTERRUPTED)
-    kept.keep(run, fitter)
+    with Console(stderr=True).status("heads: fitting what hidden states say, and calibrating"):
+        finished = finish.finish(fitting.with_weights(task, fitter.best), task, log)
+    kept.keep(run, fitter, finished)
     show(run, task, fitter, time.perf_counter() - began, Console())
+    show_heads(finished, Console())
 
 
 def _fit_mindset(
@@ -278,3 +283,32 @@ def _table(rows: dict[str, float], console: Console) -> None:
     for name, nats in rows.items():
         table.add_row(f"[cyan]{name}[/cyan]", f"{nats:.3f}", f"{math.exp(nats):,.0f} items")
     console.print(table)
+
+
+def show_heads(finished: Finished, console: Console) -> None:
+    """Print how good each head is on people held back."""
+    from jaxreco.fit.finish import ALL
+    from jaxreco.fit.quality import quality
+
+    if not finished.judged:
+        return
+    table = Table(
+        title="\nheads, on people held back", title_justify="left", title_style="bold", box=None, pad_edge=False
+    )
+    table.add_column("head")
+    for column in ("rows", "nats a row", "over base rate", "over regression", "AUC", "ECE"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, judged in finished.judged.items():
+        found = quality(judged)
+        gains = (f"{x[0]:+.3f} ({x[1]:+.3f} to {x[2]:+.3f})" for x in (found.over_base, found.over_plain))
+        table.add_row(
+            f"[cyan]{name}[/cyan]",
+            f"{found.rows:,}",
+            f"{found.nats:.3f}",
+            *gains,
+            f"{found.auc:.3f}",
+            f"{found.ece:.3f}",
+        )
+    console.print(table)
+    prior = [name for name in ALL if name not in finished.heads]
+    console.print(f"The log says nothing of {', '.join(prior)}: those stay priors." if prior else "", highlight=False)

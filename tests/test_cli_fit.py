@@ -23,7 +23,7 @@ from jaxreco.errors import DataError
 from jaxreco.fit import fitting, folder
 
 SIZE = ("--epochs", 4, "--width", 8, "--layers", 1, "--window", 8)
-FILES = {"config.json", "items.npz", "metrics.jsonl", "checkpoint", "model"}
+FILES = {"config.json", "items.npz", "metrics.jsonl", "checkpoint", "model", "heads.npz", "heads.json"}
 
 
 def run(*arguments: object) -> Any:

@@ -161,6 +161,11 @@ def begin(task: Task, config: FitConfig) -> Fitter:
     )
 
 
+def with_weights(task: Task, params: Any) -> UserNetwork:
+    """The network of a fit with such weights."""
+    return nnx.merge(nnx.graphdef(task.network), jax.tree.map(jnp.asarray, params))
+
+
 def steps(task: Task, config: FitConfig) -> int:
     """Steps of an epoch."""
     return max(1, len(task.train.start) // config.batch)

@@ -1,8 +1,9 @@
 """The folder of a user model fitted to a log: what it was made of, how the fit went, where it stands, and what it found.
 
 `config.json` (the log and its fingerprint, the settings, what was held back), `items.npz` (ids, content, which items were met),
-`metrics.jsonl` (an epoch a line), `checkpoint/` (the whole fit, to go on with) and, once it is over, `model/` (the network that
-foresaw best). Plain arrays and Orbax; no pickles.
+`metrics.jsonl` (an epoch a line), `checkpoint/` (the whole fit, to go on with) and, once it is over, `heads.npz` with `heads.json`
+(heads, calibrated, and how good they are), `reliability.png`, and `model/` (the network that foresaw best). Plain arrays and Orbax; no
+pickles.
 """
 
 from __future__ import annotations
@@ -23,14 +24,19 @@ from jaxreco.content.store import fingerprint
 from jaxreco.data.log import Log
 from jaxreco.errors import DataError, JaxrecoError
 from jaxreco.fit import events as reading
+from jaxreco.fit import quality
+from jaxreco.fit.feedback import EVENT_HEADS
+from jaxreco.fit.finish import ALL, Finished
 from jaxreco.fit.fitting import FitConfig, Fitter, Task
 from jaxreco.learning import checkpoint
+from jaxreco.report import reliability
 from jaxreco.run import Run
 from jaxreco.struct import Struct
+from jaxreco.users.heads import Classes, Head
 from jaxreco.users.network import NetworkConfig, UserNetwork
 
-FORMAT = 1
-CONFIG, ITEMS, MODEL = "config.json", "items.npz", "model"
+FORMAT = 2
+CONFIG, ITEMS, MODEL, HEADS, QUALITY = "config.json", "items.npz", "model", "heads.npz", "heads.json"
 ARRAYS = ("ids", "content", "known")
 
 
@@ -41,6 +47,7 @@ class Model:
     Args:
       network: with the weights that foresaw people held back best. ids: [I], of the items as in their log. content: f32[I, D].
       known: bool[I], items that it was fitted with; others are read by their content. config: as in `config.json`.
+      feedback: heads that the log had data for, calibrated, by name; those in `network` are not calibrated.
     """
 
     network: UserNetwork
@@ -48,6 +55,12 @@ class Model:
     content: np.ndarray
     known: np.ndarray
     config: dict[str, Any]
+    feedback: dict[str, Head]
+
+    @property
+    def heads(self) -> dict[str, str]:
+        """Every head -> "data" where the log says what it says, "prior" where the mechanistic user must."""
+        return {name: "data" if name in self.feedback else "prior" for name in ALL}
 
     def check(self, log: Log) -> None:
         """Raises DataError for a log of other items than those of the model, or in another order."""
@@ -106,8 +119,20 @@ def create(folder: Path, config: dict[str, Any], log: Log, task: Task) -> Run:
     return Run(folder, config)
 
 
-def keep(run: Run, fitter: Fitter) -> None:
-    """Write what a fit that is over has found."""
+def keep(run: Run, fitter: Fitter, finished: Finished) -> None:
+    """Write what a fit that is over has found; the network last, because a folder with one is whole."""
+    arrays = {
+        f"{name}.{part}": np.asarray(value)
+        for name, head in finished.heads.items()
+        for part, value in nnx.to_pure_dict(nnx.state(head)).items()
+    }
+    with files.written_whole(run.folder / HEADS) as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    judged = {name: dataclasses.asdict(quality.quality(each)) for name, each in finished.judged.items()}
+    kept = {name: {"classes": dataclasses.asdict(head.classes)} for name, head in finished.heads.items()}
+    files.write_json(run.folder / QUALITY, {name: {**each, "quality": judged.get(name)} for name, each in kept.items()})
+    if finished.judged:
+        reliability.draw(run.folder / "reliability.png", run.config["data"]["name"], finished.judged)
     found = _Found(params=fitter.best, update=fitter.best_epoch)
     checkpoint.save(run.folder / MODEL, found, {**meta(run.config), "held_back_nll": float(fitter.best_nll)})
 
@@ -151,7 +176,9 @@ def load(folder: str | Path) -> Model:
     found = fusion.arrays(folder / ITEMS, ARRAYS)
     network, _ = settings(folder, config)
     width = config["content"]["width"]
-    fresh = UserNetwork(network, len(found["ids"]), width, len(reading.FEATURES), rngs=nnx.Rngs(0))
+    feedback = _heads(folder, network.width)
+    learned = {name: head.classes for name, head in feedback.items() if name in EVENT_HEADS}
+    fresh = UserNetwork(network, len(found["ids"]), width, len(reading.FEATURES), learned, rngs=nnx.Rngs(0))
     try:
         kept, _ = checkpoint.restore(folder / MODEL, _Found(params=nnx.state(fresh), update=jnp.int32(0)), meta(config))
     except (ValueError, KeyError, FileNotFoundError) as error:
@@ -159,4 +186,31 @@ def load(folder: str | Path) -> Model:
             raise
         raise DataError(f"{folder / MODEL} is broken: fit the user model again.") from None
     nnx.update(fresh, kept.params)
-    return Model(fresh, found["ids"], found["content"], found["known"], config)
+    return Model(fresh, found["ids"], found["content"], found["known"], config, feedback)
+
+
+def _heads(folder: Path, width: int) -> dict[str, Head]:
+    """The heads of a folder. Raises DataError where they are not there or broken."""
+    broken = DataError(f"The heads in {folder} are broken ({HEADS}, {QUALITY}): fit the user model again.")
+    try:
+        kept = json.loads((folder / QUALITY).read_text(encoding="utf-8"))
+        classes = {name: Classes.read(each["classes"]) for name, each in kept.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise broken from None
+    parts = tuple(nnx.to_pure_dict(nnx.state(Head(_ANY, width, 1, rngs=nnx.Rngs(0)))))
+    arrays = (
+        fusion.arrays(folder / HEADS, tuple(f"{name}.{part}" for name in classes for part in parts)) if classes else {}
+    )
+    found = {}
+    for name, each in classes.items():
+        mine = {part: arrays[f"{name}.{part}"] for part in parts}
+        head = Head(each, width, len(mine["of_extra"]), len(mine["usual"]), rngs=nnx.Rngs(0))
+        for part, value in mine.items():
+            if getattr(head, part)[...].shape != value.shape:
+                raise broken
+            getattr(head, part)[...] = jnp.asarray(value)
+        found[name] = head
+    return found
+
+
+_ANY = Classes("numbers", (0.0, 1.0), (0.5, 0.5))

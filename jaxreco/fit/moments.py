@@ -202,8 +202,8 @@ def _of_events(
     at = np.flatnonzero(known & np.isin(taken.user, users))
     person = taken.user[at]
     states = found.at(person, at - taken.bounds[person])
-    extra = np.concatenate([before[at], np.ones((len(at), 1))], axis=1).astype(np.float32)
-    return _made(person, states, found.vector[taken.item[at]], usual[at], extra, outcome[at])
+    item = taken.item[at]
+    return _made(person, states, found.vector[item], usual[at], before[at], outcome[at], item)
 
 
 def _of_slots(log: Log, found: Hidden, users: np.ndarray, each: Classes, fitted: np.ndarray) -> Rows:
@@ -223,7 +223,7 @@ def _of_slots(log: Log, found: Hidden, users: np.ndarray, each: Classes, fitted:
     position = np.arange(len(log)) - start if log.position is None else log.position
     plain = (np.asarray(x)[at] for x in (position, size, of_slate, heard))
     extra = click_features(*(jnp.asarray(x, jnp.float32) for x in (lift, *plain)))  # type: ignore[misc]
-    return _made(log.user[at], states, found.vector[log.item[at]], usual[at], np.asarray(extra), clicked[at])
+    return _made(log.user[at], states, found.vector[log.item[at]], usual[at], extra, clicked[at], log.item[at])
 
 
 def _lifts(
@@ -271,7 +271,7 @@ def _of_turns(log: Log, turns: Turns, found: Hidden, users: np.ndarray, each: Cl
     minutes = (turns.time - turns.start) / 60.0
     extra = leave_features(*(jnp.asarray(x[at], jnp.float32) for x in (turns.number + 1.0, minutes, np.asarray(heard))))  # type: ignore[misc]
     states = found.at(turns.person[at], _after(log, turns)[at])
-    return _made(turns.person[at], states, np.zeros_like(states), np.zeros(len(at)), np.asarray(extra), outcome[at])
+    return _made(turns.person[at], states, np.zeros_like(states), np.zeros(len(at)), extra, outcome[at])
 
 
 def _of_gaps(log: Log, turns: Turns, found: Hidden, users: np.ndarray, each: Classes) -> Rows:
@@ -281,7 +281,9 @@ def _of_gaps(log: Log, turns: Turns, found: Hidden, users: np.ndarray, each: Cla
     gap, seen = turns.gap[at], turns.seen[at]
     outcome = each.of(gap)
     made = _made(turns.person[at], states, np.zeros_like(states), np.zeros(len(at)), extra, outcome)
-    return made._replace(beyond=np.where(seen, np.nan, ahead(each, gap + turns.step, outcome)).astype(np.float32))
+    beyond = np.where(seen, np.nan, ahead(each, gap + turns.step, outcome))
+    sight = (log.time.max() - turns.time[at]) / HOUR_S  # type: ignore[union-attr]
+    return made._replace(beyond=beyond.astype(np.float32), sight=sight.astype(np.float32))
 
 
 def gap_extra(turns: Turns) -> np.ndarray:
@@ -306,6 +308,8 @@ def ahead(each: Classes, gap: np.ndarray, outcome: np.ndarray) -> np.ndarray:
     return np.clip(np.log(high / np.maximum(gap - 0.5 * each.step, 1e-9)) / np.log(high / low), 0.0, 1.0)
 
 
-def _made(person: Any, states: Any, vector: Any, usual: Any, extra: Any, outcome: Any) -> Rows:
+def _made(person: Any, states: Any, vector: Any, usual: Any, extra: Any, outcome: Any, item: Any = None) -> Rows:
     floats = (np.asarray(x, np.float32) for x in (states, vector, usual, extra))
-    return Rows(person.astype(np.int32), *floats, outcome.astype(np.int32), np.full(len(person), np.nan, np.float32))
+    item = np.full(len(person), -1) if item is None else item
+    sight, never = np.full(len(person), np.inf, np.float32), np.full(len(person), np.nan, np.float32)
+    return Rows(person.astype(np.int32), item.astype(np.int32), *floats, outcome.astype(np.int32), never, sight)

@@ -28,12 +28,14 @@ class Rows(NamedTuple):
     """What one head is about. `M` rows; all leaves NumPy."""
 
     person: Any  # i32[M]
+    item: Any  # i32[M], -1 where `usual` says what there is to know of it
     hidden: Any  # f32[M, d]
     vector: Any  # f32[M, d], of items; 0 where none is meant
     usual: Any  # f32[M], of items, without what this row says of them
     extra: Any  # f32[M, E]
     outcome: Any  # i32[M], class
     beyond: Any  # f32[M], as in Head.log_likelihood
+    sight: Any  # f32[M], values beyond this the log could not have shown
 
     def of(self, chosen: np.ndarray) -> Rows:
         """Some of the rows."""
@@ -42,7 +44,11 @@ class Rows(NamedTuple):
     def plain(self) -> Rows:
         """Without hidden states and items: what a regression on plain numbers sees."""
         nothing = np.zeros((len(self.person), 0), np.float32)
-        return self._replace(hidden=nothing, vector=nothing)
+        return self.nameless()._replace(hidden=nothing, vector=nothing)
+
+    def nameless(self) -> Rows:
+        """Where items are known by what is usual with them."""
+        return self._replace(item=np.full_like(self.item, -1))
 
     def nothing(self) -> Rows:
         """Without anything: what leads to the base rate."""
@@ -54,6 +60,7 @@ def fit(classes: Classes, rows: Rows, seed: int = 0, ridges: tuple[float, ...] =
 
     Args: seed: who is left out.
     """
+    rows = rows.nameless()
     problem, every = _Problem.of(classes, rows), np.ones(len(rows.person))
     if rows.hidden.shape[1] == 0:
         return problem.solve(every, ridges[0])
@@ -77,15 +84,16 @@ def outlooks(head: Head, rows: Rows) -> Outlook:
     return _outlooks(*nnx.split(head), rows)
 
 
-def calibrated(head: Head, rows: Rows) -> Head:
+def calibrated(head: Head, rows: Rows, weight: np.ndarray | None = None) -> Head:
     """The head with its location stretched and its cutpoints moved, by rows of people whom it was not fitted to.
 
     A maximum a posteriori estimate around no change, so that few rows change little (Platt 1999; of more classes the cutpoints
-    too).
+    too). Args: weight f[M], what each row counts for.
     """
     graph, state = nnx.split(head)
     zero = {"stretch": jnp.zeros(()), "shift": jnp.zeros(()), "widths": jnp.zeros(len(head.classes) - 2)}
-    found = _least(lambda change: _calibration(graph, change, state, outlooks(head, rows), rows), zero)
+    counts, outlook = np.ones(len(rows.person)) if weight is None else weight.astype(np.float64), outlooks(head, rows)
+    found = _least(lambda change: _calibration(graph, change, state, outlook, rows, counts), zero)
     moved = nnx.merge(graph, jax.tree.map(jnp.asarray, state))
     _move(moved, found)
     for name in ("of_hidden", "of_item", "left", "of_extra", "usual"):
@@ -95,12 +103,12 @@ def calibrated(head: Head, rows: Rows) -> Head:
 
 @functools.partial(jax.jit, static_argnums=0)
 @functools.partial(jax.value_and_grad, argnums=1)
-def _calibration(graph: Any, change: Any, state: Any, outlook: Outlook, rows: Rows) -> Array:
+def _calibration(graph: Any, change: Any, state: Any, outlook: Outlook, rows: Rows, weight: Array) -> Array:
     head = nnx.merge(graph, jax.tree.map(jnp.asarray, state))  # made anew here, where it may be changed
     _move(head, change)
     at = Outlook(outlook.location * jnp.exp(change["stretch"]), outlook.scale)
     found = jax.vmap(head.log_likelihood)(at, jnp.asarray(rows.outcome), jnp.asarray(rows.beyond))
-    return sum(0.5 * CERTAIN[name] * jnp.sum(jnp.square(x)) for name, x in change.items()) - jnp.sum(found)
+    return sum(0.5 * CERTAIN[name] * jnp.sum(jnp.square(x)) for name, x in change.items()) - jnp.sum(weight * found)
 
 
 def _move(head: Head, change: Any) -> None:
@@ -207,11 +215,19 @@ def _least(value_and_grad: Any, begin: Any) -> Any:
 
 
 def _outlook_of(head: Head, rows: Rows) -> Outlook:
-    def one(hidden: Array, vector: Array, usual: Array, extra: Array) -> Outlook:
+    def one(hidden: Array, vector: Array, item: Array, usual: Array, extra: Array) -> Outlook:
         found = head.outlook(hidden, vector, extra)
-        return found._replace(location=found.location + usual * head.usual[...][0])
+        slopes = head.usual[...]
+        return found._replace(
+            location=found.location + jnp.where(item < 0, usual * slopes[0], slopes[jnp.maximum(item, 0)])
+        )
 
-    return jax.vmap(one)(*(jnp.asarray(x) for x in (rows.hidden, rows.vector, rows.usual, rows.extra)))
+    return jax.vmap(one)(*(jnp.asarray(x) for x in (rows.hidden, rows.vector, rows.item, rows.usual, rows.extra)))
+
+
+def probabilities(head: Head, rows: Rows) -> np.ndarray:
+    """f64[M, n]: of each class."""
+    return np.exp(np.asarray(_log_probabilities(*nnx.split(head), rows), np.float64))
 
 
 def _log_likelihood_of(head: Head, rows: Rows) -> Array:
@@ -223,3 +239,4 @@ def _merged(function: Any) -> Any:
 
 
 _log_likelihoods, _outlooks = _merged(_log_likelihood_of), _merged(_outlook_of)
+_log_probabilities = _merged(lambda head, rows: jax.vmap(head.log_probabilities)(_outlook_of(head, rows)))

@@ -25,12 +25,8 @@ NUMBERS, EVEN, LOG = "numbers", "even", "log"
 KINDS = (NUMBERS, EVEN, LOG)
 WIDEST = 1.5  # log of the scale stays within as much of 0
 PRIOR = 5.0  # answers of an ordinary person that everybody's own are mixed with
-HEARD, CLICK, LEAVE, GAP = (
-    2,
-    7,
-    5,
-    8,
-)  # numbers that `standing`, `click_features`, `leave_features` and `gap_features` make
+# Numbers that `standing`, `click_features`, `leave_features` and `gap_features` make.
+HEARD, CLICK, LEAVE, GAP = 3, 7, 5, 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +157,7 @@ class Head(nnx.Module):
         location = hidden @ self.of_hidden[...] + vector @ self.of_item[...] + extra @ self.of_extra[...]
         location += jnp.sum((self.left[...] @ hidden) * (self.right[...] @ vector))
         if item is not None and self.usual.shape[0]:
-            location += self.usual[...][item]
+            location += jnp.asarray(self.usual[...])[item]
         if len(self.classes) == 2:  # there a scale says nothing that the location does not
             return Outlook(location, jnp.ones_like(location))
         log_scale = hidden @ self.scale_of_hidden[...] + extra @ self.scale_of_extra[...]
@@ -226,9 +222,10 @@ class Head(nnx.Module):
 def standing(total: Array, count: Array) -> Array:
     """f32[HEARD]: what a person has said so far. total f32[]: sum of `Classes.ridit` of it; count f32[]: how often.
 
-    The mean is drawn to that of all people, the more the less was said (an empirical Bayes estimate with a fixed prior).
+    The mean is drawn to that of all people, the more the less was said (an empirical Bayes estimate with a fixed prior). A last
+    number is 1 wherever any of it is known.
     """
-    return jnp.stack([total / (count + PRIOR), jnp.log1p(count) / 4.0], axis=-1)
+    return jnp.stack([total / (count + PRIOR), jnp.log1p(count) / 4.0, jnp.ones_like(total / PRIOR)], axis=-1)
 
 
 def click_features(lift: Array, position: Array, size: Array, clicked: Array, heard: Array) -> Array:
@@ -237,13 +234,13 @@ def click_features(lift: Array, position: Array, size: Array, clicked: Array, he
     Args: lift f32[]: log of how many times as likely the network finds the item than any item alike. position, size, clicked f32[]:
       place in the slate from 0, its number of slots, and clicks in it so far. heard f32[HEARD]: `standing` of clicks.
     """
-    plain = [lift, jnp.log1p(position), jnp.log(size), jnp.log1p(clicked), jnp.ones_like(lift)]
+    plain = [lift, jnp.log1p(position), jnp.log(size), jnp.log1p(clicked)]
     return jnp.concatenate([jnp.stack(plain, axis=-1), heard], axis=-1)
 
 
 def leave_features(turns: Array, minutes: Array, heard: Array) -> Array:
     """f32[LEAVE]: what leaving after a turn hangs on: turns and minutes f32[] of the session so far, and `standing` of leaving."""
-    plain = [jnp.log1p(turns), jnp.log1p(minutes), jnp.ones_like(turns)]
+    plain = [jnp.log1p(turns), jnp.log1p(minutes)]
     return jnp.concatenate([jnp.stack(plain, axis=-1), heard], axis=-1)
 
 

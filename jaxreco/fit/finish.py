@@ -1,0 +1,102 @@
+"""After the network: heads of moments on its hidden states, all heads set right on people held back, and how good they are."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxreco.data.log import Log
+from jaxreco.fit import moments, quality, regression
+from jaxreco.fit.fitting import Task
+from jaxreco.fit.quality import Judged
+from jaxreco.fit.regression import Rows
+from jaxreco.users.heads import Classes, Head
+from jaxreco.users.network import UserNetwork
+
+ALL = ("value", "like", "comment", "share", "watch", *moments.MOMENT_HEADS)
+TRAINED = 60_000  # rows that a head of moments is fitted to, at most; whole people, drawn evenly
+
+
+class Finished(NamedTuple):
+    """All heads that the log has data for, calibrated, and what each was worth on people held back."""
+
+    heads: dict[str, Head]
+    judged: dict[str, Judged]
+
+
+class Untold(NamedTuple):
+    """What does not know the person: the scale of a head's likelihood."""
+
+    base: Head  # how often each class occurs
+    plain: Head  # an ordinal regression on plain numbers
+
+
+def finish(model: UserNetwork, task: Task, log: Log) -> Finished:
+    """Fit what is not fitted yet, and calibrate. Heads are judged on one half of the people held back, calibrated on the other.
+
+    Args: model: with its final weights; its heads are read, not changed.
+    """
+    fitted, held = task.people
+    heads = {name: head.classes for name, head in sorted(model.feedback.items())}
+    heads |= moments.classes(log.rows(np.isin(log.user, fitted)))
+    hidden = moments.hidden(model, task, log, np.union1d(fitted, held))
+    train, test = (moments.rows(log, task, hidden, people, heads, fitted) for people in (fitted, held))
+    half = np.random.default_rng(0).permutation(held)[: len(held) // 2]
+    found, judged = {}, {}
+    for name, each in heads.items():
+        rows = few(train[name])
+        raw = model.feedback[name] if name in model.feedback else _named(each, rows, log, fitted)
+        scale = untold(each, rows)
+        found[name] = regression.calibrated(raw, test[name])
+        judged[name] = _crossed(raw, scale, test[name], half)
+    return Finished(found, {name: each for name, each in judged.items() if len(each.person)})
+
+
+def untold(classes: Classes, rows: Rows) -> Untold:
+    """Of the rows of those who are fitted to."""
+    return Untold(regression.fit(classes, rows.nothing()), regression.fit(classes, rows.plain()))
+
+
+def few(rows: Rows, seed: int = 0) -> Rows:
+    """At most about TRAINED rows, of whole people."""
+    if len(rows.person) <= TRAINED:
+        return rows
+    people = np.random.default_rng(seed).permutation(np.unique(rows.person))
+    share = TRAINED / len(rows.person)
+    return rows.of(np.isin(rows.person, people[: max(1, int(share * len(people)))]))
+
+
+def _named(classes: Classes, rows: Rows, log: Log, fitted: np.ndarray) -> Head:
+    """A head of moments; it knows each item by itself."""
+    head = regression.fit(classes, rows)
+    if not (rows.item >= 0).any():
+        return head
+    usual = moments.usual_of(log, classes, fitted) * float(head.usual[...][0])
+    named = Head(classes, rows.hidden.shape[1], rows.extra.shape[1], len(usual), rngs=nnx.Rngs(0))
+    for name in (
+        "first",
+        "steps",
+        "of_hidden",
+        "of_item",
+        "left",
+        "right",
+        "of_extra",
+        "scale_of_hidden",
+        "scale_of_extra",
+    ):
+        getattr(named, name)[...] = getattr(head, name)[...]
+    named.usual[...] = jnp.asarray(usual)
+    return named
+
+
+def _crossed(raw: Head, scale: Untold, rows: Rows, half: np.ndarray) -> Judged:
+    """Each half of the people judged after a calibration on the other."""
+    first = np.isin(rows.person, half)
+    parts = []
+    for judged in (first, ~first):
+        found = quality.judge(regression.calibrated(raw, rows, ~judged), *scale, rows)
+        parts.append(Judged(*(column[judged] for column in found)))
+    return quality.together(parts)
