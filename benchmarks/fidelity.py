@@ -1,7 +1,7 @@
 """How far may one trust a simulator? Does it rank policies as real answers do, and what does a randomised log say of them?
 
-So far the judge alone: the order of eight agents under the real answers of Jester, how stable that order is, and what three
-policies of Open Bandit would have been clicked.
+The order of eight agents under the real answers of Jester, how stable it is, and their order under the learned user; what three
+policies of Open Bandit would have been clicked; and how good the learned user's heads are (`heads.py`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import numpy as np
 
 from jaxreco import offpolicy, policy_order
 from jaxreco.base import CLICK
-from jaxreco.benchmarks import pickers
+from jaxreco.benchmarks import heads, pickers
 from jaxreco.benchmarks.report import Report, Row, plain_table
+from jaxreco.benchmarks.report import under as said_of
 from jaxreco.data import jester, open_bandit, splits
 from jaxreco.data.log import Log
 from jaxreco.data.responses import Responses, own_scale, responses
@@ -52,18 +53,25 @@ ESTIMATORS = {"ips": offpolicy.ips, "snips": offpolicy.snips}
 Say = Callable[[str], None]
 
 
-def run(*, data: pathlib.Path, quick: bool = True, say: Say = lambda text: None) -> Report:
-    """Judge policies by real answers.
+def run(
+    *, data: pathlib.Path, quick: bool = True, user_model: pathlib.Path | None = None, say: Say = lambda text: None
+) -> Report:
+    """Judge policies by real answers, and the learned user by real people.
 
     Args:
-      data: the folder that holds jester and open-bandit, or one of them. quick: agents are fitted in 5 folds, not 10.
+      data: the folder that holds the sets, or some of them. quick: agents are fitted in 5 folds, not 10, and heads in 2, not 5.
+      user_model: a folder of `jaxreco fit`, whose heads are shown instead of all else.
 
     Raises DataError for data that is missing or broken.
     """
     began = time.perf_counter()
     mode = "quick" if quick else "full"
+    if user_model is not None:
+        report = Report("fidelity", "heads of a fitted user, on the people whom its fit held back", mode, 0.0)
+        heads.add_folder(report, user_model)
+        return _ended(report, mode, began)
     parts = {
-        "jester": lambda folder: _jester(folder, FOLDS[mode], say),
+        "jester": lambda folder: _jester(folder, FOLDS[mode], heads.EPOCHS[mode], say),
         "open-bandit": lambda folder: _shop(folder, say),
     }
     report = Report("fidelity", "; ".join(_PROTOCOL), mode, 0.0)
@@ -77,7 +85,14 @@ def run(*, data: pathlib.Path, quick: bool = True, say: Say = lambda text: None)
         report.notes += notes
     if not report.rows:
         raise DataError(f"{data} has neither {' nor '.join(parts)}: give the folder that holds them.")
+    for name in heads.SETS:
+        if (data / name).is_dir():
+            heads.add(report, name, *heads.measured(name, data / name, mode, say), heads.FOLDS[mode])
     report.notes += _NOT_YET
+    return _ended(report, mode, began)
+
+
+def _ended(report: Report, mode: str, began: float) -> Report:
     report.rows = [dataclasses.replace(row, mode=mode) for row in report.rows]
     report.wall_s = time.perf_counter() - began
     return report
@@ -88,17 +103,19 @@ _PROTOCOL = (
     "and hears of each whether it was clicked (at or above the person's own mean rating) and liked (own upper quartile); the "
     "outcome is the mean rating of the picks; agents are fitted to the people of the other folds",
     "open-bandit: clicks a slot that a policy would have had, by the log of the uniformly random one",
+    "heads: nats a row on people of folds that the user was not fitted to, over how often each class occurs and over an ordinal "
+    "regression on plain numbers (what the person and others said so far, place in the slate, gaps so far, ...), paired, bootstrap over "
+    "people; AUC of the middle cut; ECE in tenths, mean over cuts",
 )
 _NOT_YET = [
-    "No simulated user answers here yet: the halves say how well one could do, people against people.",
-    "Heads, distributions and a classifier of sessions are not measured here.",
+    "A classifier that tells real sessions from simulated ones is not measured here.",
 ]
 
 
 # -- jester --------------------------------------------------------------------------------------------------
 
 
-def _jester(folder: pathlib.Path, folds: int, say: Say) -> tuple[list[Row], Any, list[str]]:
+def _jester(folder: pathlib.Path, folds: int, epochs: int, say: Say) -> tuple[list[Row], Any, list[str]]:
     log = jester.load(folder)
     told = responses(log)
     people = np.flatnonzero(told.require(policy_order.PICKS + 1, log.name))
@@ -109,8 +126,22 @@ def _jester(folder: pathlib.Path, folds: int, say: Say) -> tuple[list[Row], Any,
     rows = list(_outcome_rows(said, about))
     stable = Estimate(float(np.median(halves)), *(float(x) for x in np.percentile(halves, [2.5, 97.5])))
     rows.append(Row("kendall_tau", protocol="half_vs_half", agent="logged", **vars(stable), **about))
+    simulated = under(
+        log, lambda train: heads.answering(train, epochs), people, folds, said_of("the learned user", say)
+    )
+    learned = {name: values.mean(axis=1) for name, values in simulated.items()}
+    rows += [
+        Row("rating", *interval(values), protocol="ten_picks/learned", agent=name, **about)
+        for name, values in learned.items()
+    ]
+    agreed = Estimate(*policy_order.tau(policy_order.table(outcomes), policy_order.table(learned)))
+    rows.append(Row("kendall_tau", protocol="learned_vs_logged", agent="learned", **vars(agreed), **about))
     best, worst = ceiling(told, people)
     notes = [
+        f"The order of the eight when the learned user answers against when people do: Kendall's tau {agreed.value:.3f} (95 % over "
+        f"people {agreed.low:.3f} to {agreed.high:.3f}). Under the learned user: "
+        + ", ".join(f"{name} {learned[name].mean():.2f}" for name in sorted(learned, key=lambda n: -learned[n].mean()))
+        + ".",
         f"The order of the eight by one half of the people against the other: Kendall's tau {stable.value:.3f} (median of "
         f"{SPLITS} random halves, 95 % of them {stable.low:.3f} to {stable.high:.3f}).",
         f"Scale: each person's ten best rated jokes have a mean of {best:.2f}, its ten worst of {worst:.2f}.",

@@ -47,6 +47,9 @@ def bench_command(
     test: Annotated[
         pathlib.Path | None, typer.Option(metavar="FILE", help="Users to test on instead, as JSON lines.")
     ] = None,
+    user_model: Annotated[
+        pathlib.Path | None, typer.Option(metavar="FOLDER", help="Of jaxreco fit: show its heads on people held back.")
+    ] = None,
     dataset: Annotated[str | None, typer.Option(metavar="NAME", help="Whose users they are, or the only one.")] = None,
     peers: Annotated[pathlib.Path | None, typer.Option(help="Folder of rivals' scripts, for throughput.")] = None,
     peers_python: Annotated[
@@ -60,7 +63,7 @@ def bench_command(
     names = registry.benchmarks() if name == "all" else [name]
     options: dict[str, Any] = {"env": env, "worlds": worlds, "agents": agents, "seeds": seeds, "updates": updates}
     options |= {"users": users, "runs": runs, "plot": plot, "split": split, "test": test, "dataset": dataset}
-    options |= {"data": data, "peers": peers, "peers_python": peers_python}
+    options |= {"user_model": user_model, "data": data, "peers": peers, "peers_python": peers_python}
     chosen = {option: value for option, value in options.items() if value is not None}
     jobs = [(each, registry.benchmark(each)) for each in names]
     if name != "all":

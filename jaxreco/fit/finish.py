@@ -20,13 +20,6 @@ ALL = ("value", "like", "comment", "share", "watch", *moments.MOMENT_HEADS)
 TRAINED = 60_000  # rows that a head of moments is fitted to, at most; whole people, drawn evenly
 
 
-class Finished(NamedTuple):
-    """All heads that the log has data for, calibrated, and what each was worth on people held back."""
-
-    heads: dict[str, Head]
-    judged: dict[str, Judged]
-
-
 class Untold(NamedTuple):
     """What does not know the person: the scale of a head's likelihood."""
 
@@ -34,10 +27,18 @@ class Untold(NamedTuple):
     plain: Head  # an ordinal regression on plain numbers
 
 
-def finish(model: UserNetwork, task: Task, log: Log) -> Finished:
+class Finished(NamedTuple):
+    """All heads that the log has data for, calibrated, and what each was worth on people held back."""
+
+    heads: dict[str, Head]
+    judged: dict[str, Judged]
+    untold: dict[str, Untold]
+
+
+def finish(model: UserNetwork, task: Task, log: Log, judge: bool = True) -> Finished:
     """Fit what is not fitted yet, and calibrate. Heads are judged on one half of the people held back, calibrated on the other.
 
-    Args: model: with its final weights; its heads are read, not changed.
+    Args: model: with its final weights; its heads are read, not changed. judge: whether to say how good they are.
     """
     fitted, held = task.people
     heads = {name: head.classes for name, head in sorted(model.feedback.items())}
@@ -45,14 +46,16 @@ def finish(model: UserNetwork, task: Task, log: Log) -> Finished:
     hidden = moments.hidden(model, task, log, np.union1d(fitted, held))
     train, test = (moments.rows(log, task, hidden, people, heads, fitted) for people in (fitted, held))
     half = np.random.default_rng(0).permutation(held)[: len(held) // 2]
-    found, judged = {}, {}
+    found, judged, scales = {}, {}, {}
     for name, each in heads.items():
         rows = few(train[name])
         raw = model.feedback[name] if name in model.feedback else _named(each, rows, log, fitted)
-        scale = untold(each, rows)
         found[name] = regression.calibrated(raw, test[name])
-        judged[name] = _crossed(raw, scale, test[name], half)
-    return Finished(found, {name: each for name, each in judged.items() if len(each.person)})
+        if not judge:
+            continue
+        scales[name] = untold(each, rows)
+        judged[name] = _crossed(raw, scales[name], test[name], half)
+    return Finished(found, {name: each for name, each in judged.items() if len(each.person)}, scales)
 
 
 def untold(classes: Classes, rows: Rows) -> Untold:

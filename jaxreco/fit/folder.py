@@ -28,6 +28,7 @@ from jaxreco.fit import quality
 from jaxreco.fit.feedback import EVENT_HEADS
 from jaxreco.fit.finish import ALL, Finished
 from jaxreco.fit.fitting import FitConfig, Fitter, Task
+from jaxreco.fit.quality import Quality
 from jaxreco.learning import checkpoint
 from jaxreco.report import reliability
 from jaxreco.run import Run
@@ -187,6 +188,15 @@ def load(folder: str | Path) -> Model:
         raise DataError(f"{folder / MODEL} is broken: fit the user model again.") from None
     nnx.update(fresh, kept.params)
     return Model(fresh, found["ids"], found["content"], found["known"], config, feedback)
+
+
+def qualities(folder: Path) -> dict[str, Quality]:
+    """How good the heads of a folder are on people held back. Raises DataError where it does not say so."""
+    try:
+        kept = json.loads((folder / QUALITY).read_text(encoding="utf-8"))
+        return {name: Quality(**each["quality"]) for name, each in kept.items() if each["quality"]}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise DataError(f"{folder / QUALITY} is broken: fit the user model again.") from None
 
 
 def _heads(folder: Path, width: int) -> dict[str, Head]:
