@@ -106,9 +106,7 @@ class LearnedUser(Mindset):
         begun = params.population.traits.begun
         row = jax.tree.map(lambda x: x[state.row], begun)
         short = tuple(block.empty_cache() for block in params.network.blocks)
-        memory = Memory(
-            short, tuple(zip(row.keys, row.values, strict=True)), Past(row.total, row.number), row.hidden
-        )
+        memory = Memory(short, tuple(zip(row.keys, row.values, strict=True)), Past(row.total, row.number), row.hidden)
         return LearnedState(**vars(state), memory=memory, level=row.level)
 
     def review(  # type: ignore[override]
