@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from jaxreco.fit.mechanistic import Fitter, MechanisticConfig, Task
 
 EXIT_INTERRUPTED = 130
-CLICKED = 0.1  # share of the items looked at that is clicked, where a log does not tell
 
 
 def fit(
@@ -40,7 +39,7 @@ def fit(
     """
     import jax
 
-    from jaxreco.fit import events, mechanistic, mindset_folder
+    from jaxreco.fit import events, mechanistic, mindset_folder, world
 
     began = time.perf_counter()
     taken = events.taken(log)
@@ -54,7 +53,7 @@ def fit(
         print("stopped: nothing is written. A fit of the mechanistic user is short: start it again.")
         raise typer.Exit(EXIT_INTERRUPTED)
     with Console(stderr=True).status("finding what is each person's own"):
-        params = mechanistic.finished(task, fitter.best, config, clicked(log))
+        params = mechanistic.finished(task, fitter.best, config, world.click_rate(log))
     mindset_folder.keep(out, taken, task, fitter, params, about, figures)
     said = f"Epoch {int(fitter.best_epoch)} of {int(fitter.update)} is kept, in {escape(str(out))}; {time.perf_counter() - began:.0f} s."
     return mindset_folder.rows(task, fitter, config), said
@@ -77,17 +76,6 @@ def learn(
             words = f"{logs['held_back_nll']:.3f} nats an event held back, best {float(fitter.best_nll):.3f}"
             bar.update(row, completed=int(fitter.update), words=words, description="epochs")
         return fitter, figures, stopped()
-
-
-def clicked(log: Log) -> float:
-    """Share of what was shown that was clicked; CLICKED where a log does not say what was shown."""
-    from jaxreco.base import CLICK, EXAMINED
-
-    if log.actions is None or not (log.actions & EXAMINED).any():
-        return CLICKED
-    shown = (log.actions & (EXAMINED | CLICK)) != 0
-    share = float(((log.actions & CLICK) != 0).sum() / shown.sum())
-    return share if 0.0 < share < 1.0 else CLICKED
 
 
 def _announce(log: Log, task: Task, config: MechanisticConfig, source: str, console: Console) -> None:

@@ -46,6 +46,7 @@ def rollout_command(
     turns: Annotated[int, typer.Option(help="Turns each user lives.")] = 50,
     seed: Annotated[int, typer.Option(help="Seed of users and randomness.")] = 0,
     data: Annotated[pathlib.Path | None, typer.Option(help="Folder of real data, where the world needs one.")] = None,
+    user_model: cli_world.UserModelOption = None,
     world: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="What is fixed in the world: slate_size=5. Repeatable."),
@@ -82,7 +83,13 @@ def rollout_command(
     if users < 1 or turns < 1:
         raise JaxrecoError(f"users is {users} and turns is {turns}: both must be at least 1.")
     env_, params = cli_world.make_world(
-        env, data=data, static=world or (), settings=set_ or (), segment=segment, content=content
+        env,
+        data=data,
+        static=world or (),
+        settings=set_ or (),
+        segment=segment,
+        content=content,
+        user_model=user_model,
     )
     key_agent, key = jax.random.split(jax.random.key(seed))
     agent_, agent_params = jaxreco.make_agent(agent, key_agent, env_, params)
@@ -101,6 +108,7 @@ def rollout_command(
     if json is not None:
         asked = {"env": env, "agent": agent, "users": users, "turns": turns, "seed": seed, "segment": segment}
         asked |= {"world": world or [], "set": set_ or [], "data": str(data) if data else None}
+        asked |= {"user_model": str(user_model) if user_model else None}
         asked["content"] = str(content) if content else None
         made_by = {"commit": provenance.commit(), "versions": provenance.versions(), "device": provenance.device()}
         found = {name: estimate._asdict() for name, estimate in results.items()}

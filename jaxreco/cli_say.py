@@ -31,12 +31,13 @@ def say_command(
         str, typer.Option(help="World whose categories, tags, creators and titles may be named.")
     ] = "Feed-v0",
     data: Annotated[pathlib.Path | None, typer.Option(help="Folder of real data, where the world needs one.")] = None,
+    user_model: cli_world.UserModelOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; several requests are a list.")] = False,
 ) -> None:
     """Show what a sentence to the recommender is understood to ask for."""
     from jaxreco.talk import parser
 
-    env_, params = cli_world.make_world(env, data=data)
+    env_, params = cli_world.make_world(env, data=data, user_model=user_model)
     try:
         heard = parser.understand(" ".join(text), env_.names, params.catalog)
     except parser.NotUnderstood as error:

@@ -68,6 +68,7 @@ def train_command(
     env: Annotated[str, typer.Option(help="World; see jaxreco list.")] = "Feed-v0",
     agent: Annotated[str, typer.Option(help="Agent that learns, or a Python file with make(**static).")] = "ppo",
     data: Annotated[pathlib.Path | None, typer.Option(help="Folder of real data, where the world needs one.")] = None,
+    user_model: cli_world.UserModelOption = None,
     seed: Annotated[int, typer.Option(help="Seed of the network, the users and all randomness.")] = 0,
     users: Annotated[int | None, typer.Option(help="Users side by side.  [default: 512]", show_default=False)] = None,
     turns: Annotated[int | None, typer.Option(help="Turns of a block.  [default: 32]", show_default=False)] = None,
@@ -107,6 +108,7 @@ def train_command(
         "env": env,
         "agent": _agent_path(agent),
         "data": _absolute(data),
+        "user_model": _absolute(user_model),
         "seed": seed,
         "set": set_ or [],
     }
@@ -180,7 +182,10 @@ def build(config: dict[str, Any]) -> Job:
     static = [*config.get("world", ()), f"choice={config.get('choice', 'cascade')}"]
     content = pathlib.Path(config["content"]) if config.get("content") else None
     settings = config.get("set", ())
-    env, params = cli_world.make_world(config["env"], data=data, static=static, settings=settings, content=content)
+    user_model = pathlib.Path(config["user_model"]) if config.get("user_model") else None
+    env, params = cli_world.make_world(
+        config["env"], data=data, static=static, settings=settings, content=content, user_model=user_model
+    )
     try:
         train = TrainConfig(**config["train"])
     except TypeError as error:

@@ -5,9 +5,16 @@ from __future__ import annotations
 import contextlib
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from jaxreco.errors import JaxrecoError
+
+UserModelOption = Annotated[
+    pathlib.Path | None,
+    typer.Option("--user-model", metavar="FOLDER", help="A fitted user (jaxreco fit), for Learned-v0."),
+]
 
 
 def make_world(
@@ -18,6 +25,7 @@ def make_world(
     settings: Sequence[str] = (),
     segment: str | None = None,
     content: pathlib.Path | None = None,
+    user_model: pathlib.Path | None = None,
 ) -> tuple[Any, Any]:
     """(env, params) of a world as it was asked for.
 
@@ -29,13 +37,17 @@ def make_world(
       segment: name of a segment of the population.
       content: what agents see in place of the true embedding: a folder of `jaxreco content encode`, whose items are found by
         their ids in the log, or a .npy or .npz of vectors, a row an item.
+      user_model: folder of a fitted user, for the worlds that take one.
 
     Raises ValueError, one sentence, for anything unknown or impossible.
     """
     from jaxreco import population, registry
     from jaxreco.settings import apply
 
-    env, params = registry.make(name, data=data, **dict(_static(text) for text in static))
+    options: dict[str, Any] = dict(_static(text) for text in static)
+    if user_model is not None:
+        options["user_model"] = user_model
+    env, params = registry.make(name, data=data, **options)
     params = apply(params, settings)
     if segment is not None:
         params = population.segment(params, segment)

@@ -20,6 +20,7 @@ _ENVS: dict[str, str | Callable[..., Any]] = {
     "Coat-v0": "jaxreco.envs.coat:make",
     "Feed-v0": "jaxreco.envs.feed:make",
     "Jester-v0": "jaxreco.envs.jester:make",
+    "Learned-v0": "jaxreco.envs.learned:make",
     "MovieLens-v0": "jaxreco.envs.movielens:make",
     "OpenBandit-v0": "jaxreco.envs.open_bandit:make",
 }
@@ -93,7 +94,7 @@ def make(
     action_mode: str = "slate",
     choice: str = "cascade",
     data: str | os.PathLike[str] | None = None,
-    user_model: str = "mindset",
+    user_model: str | os.PathLike[str] = "mindset",
     **world: Any,
 ) -> tuple[Any, Any]:
     """`(env, params)` of a registered world.
@@ -104,15 +105,13 @@ def make(
       action_mode: "slate", "item" or "query".
       choice: the user's choice model, "cascade" or "mnl"; worlds of logged answers have none.
       data: folder of real data, for the worlds that are made from some.
-      user_model: "mindset".
+      user_model: "mindset", or for worlds of fitted users a folder of `jaxreco fit`.
       world: statics of the world itself, such as `n_items`.
 
     Raises ValueError for an unknown world or setting (with the nearest names) and for impossible values.
     """
     if id not in _ENVS:
         raise ValueError(f"There is no world {id!r}.{closest(id, _ENVS)}")
-    if user_model != "mindset":
-        raise ValueError(f"There is no user model {user_model!r}.{closest(user_model, ['mindset'])}")
     if choice not in ("cascade", "mnl"):
         raise ValueError(f"There is no choice model {choice!r}.{closest(choice, ['cascade', 'mnl'])}")
     factory = _load(_ENVS[id])
@@ -125,7 +124,10 @@ def make(
     statics = dict(
         slate_size=slate_size, history_length=history_length, action_mode=action_mode, choice=choice, data=data, **world
     )
-    for name, usual in (("data", None), ("choice", "cascade")):
+    statics["user_model"] = user_model
+    if user_model != "mindset" and "user_model" not in accepted:
+        raise ValueError(_no_user_model(id, user_model))
+    for name, usual in (("data", None), ("choice", "cascade"), ("user_model", "mindset")):
         if name not in accepted and statics[name] == usual:
             del statics[name]
     _refuse_unknown(id, statics, accepted)
@@ -133,6 +135,12 @@ def make(
     env, params = factory(**statics)
     env.check(params)
     return env, params
+
+
+def _no_user_model(id: str, user_model: str | os.PathLike[str]) -> str:
+    if os.path.isdir(user_model):
+        return f"{id} is not a world of fitted users: take Learned-v0 for the user model in {user_model}."
+    return f"There is no user model {str(user_model)!r}.{closest(str(user_model), ['mindset'])} Learned-v0 takes a folder of jaxreco fit."
 
 
 def make_agent(name: str, key: Any, env: Any, params: Any, **static: Any) -> tuple[Any, Any]:

@@ -16,10 +16,10 @@ from jaxreco.fit import feedback
 from jaxreco.fit.feedback import Said
 from jaxreco.struct import Struct
 from jaxreco.users.heads import Classes
+from jaxreco.users.network import FEATURES
 
 Array = jax.Array
 
-FEATURES = ("value", "valued", "like", "comment", "share", "watch", "watched", "gap", "timed")
 HOUR_S = 3600.0
 
 

@@ -390,10 +390,15 @@ def _base(task: Task, raw: dict[str, Array], config: MechanisticConfig, click_ra
     share = np.asarray(task.catalog.popularity, np.float64)
     item = jnp.asarray(rng.choice(len(share), ROWS, p=share / share.sum()), jnp.int32)
     found = np.asarray(_looks(raw, at, item, _given(task), config), np.float64) - float(task.params.base)
+    return shift(found, click_rate)
+
+
+def shift(log_odds: np.ndarray, click_rate: float) -> float:
+    """What to add to log-odds f64[...] so that they come true at that rate, on average; by bisection."""
     low, high = -60.0, 60.0
     for _ in range(60):
         middle = 0.5 * (low + high)
-        rate = np.mean(1.0 / (1.0 + np.exp(-np.clip(found + middle, -500.0, 500.0))))
+        rate = np.mean(1.0 / (1.0 + np.exp(-np.clip(log_odds + middle, -500.0, 500.0))))
         low, high = (middle, high) if rate < click_rate else (low, middle)
     return 0.5 * (low + high)
 

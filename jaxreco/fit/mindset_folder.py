@@ -12,47 +12,31 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from jaxreco import files, provenance
 from jaxreco import run as runs
-from jaxreco.base import Catalog, Names
-from jaxreco.content import fusion
 from jaxreco.content.store import fingerprint
 from jaxreco.data.log import Log
 from jaxreco.errors import DataError
-from jaxreco.fit import mechanistic, world
+from jaxreco.fit import mechanistic, world_file
 from jaxreco.fit.folder import CONFIG
 from jaxreco.fit.mechanistic import Fitter, MechanisticConfig, Task
+from jaxreco.fit.world_file import World
 from jaxreco.logs import Interactions
-from jaxreco.population import Population
 from jaxreco.run import Run
 from jaxreco.users import people
-from jaxreco.users.mindset import MindsetParams, Traits
+from jaxreco.users.mindset import MindsetParams
 
 FORMAT, KIND = 1, "mindset"
-WORLD = "world.npz"
-CATALOG, TRAITS = (tuple(field.name for field in dataclasses.fields(of)) for of in (Catalog, Traits))
-NAMES = ("titles", "categories", "creators", "tags", "ids")
-OTHERS = ("clickbait", "users", "log_user", "log_item", "log_weight")
 AGAIN = "fit the user model again"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class World:
-    """A fitted world. `I` items, `P` people.
+class Fitted:
+    """A fitted world, and `config.json`."""
 
-    Args:
-      catalog, names: of the items. params: of the mechanistic user, its population one row a person of the log. users: [P], ids
-      of the people as in the log. log: what they took. config: as in `config.json`.
-    """
-
-    catalog: Catalog
-    names: Names
-    params: MindsetParams
-    users: np.ndarray
-    log: Interactions
+    world: World
     config: dict[str, Any]
 
 
@@ -82,18 +66,10 @@ def keep(
     """
     runs.refuse(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    catalog = {name: np.asarray(getattr(task.catalog, name)) for name in CATALOG}
-    traits = {f"trait_{name}": np.asarray(getattr(params.population.traits, name)) for name in TRAITS}
-    names = {f"names_{name}": np.array(getattr(task.names, name)) for name in NAMES}
-    others = {
-        "clickbait": np.asarray(params.clickbait),
-        "users": np.asarray(log.user_ids)[task.user],
-        "log_user": np.searchsorted(task.user, log.user).astype(np.int32),
-        "log_item": log.item,
-        "log_weight": world.liked(log).astype(np.float32),
-    }
-    with files.written_whole(folder / WORLD) as file:
-        np.savez(file, allow_pickle=False, **catalog, **traits, **names, **others)
+    took = Interactions(
+        np.searchsorted(task.user, log.user), log.item, np.ones(len(log), np.float32), len(task.user), log.n_items
+    )
+    world_file.save(folder, World(task.catalog, task.names, params, np.asarray(log.user_ids)[task.user], took))
     run = Run(folder, about)
     for number, values in enumerate(epochs, start=1):
         run.log(number, values)
@@ -128,7 +104,7 @@ def describe(log: Log, task: Task, config: MechanisticConfig, seed: int, content
     }
 
 
-def load(folder: str | Path) -> World:
+def load(folder: str | Path) -> Fitted:
     """The world of a folder. Raises DataError for one that holds none, is of another format, incomplete or broken."""
     folder = Path(folder).expanduser()
     if not is_one(folder):
@@ -136,29 +112,9 @@ def load(folder: str | Path) -> World:
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     if config.get("format") != FORMAT:
         raise DataError(f"{folder} has format {config.get('format')}, and this version reads {FORMAT}: {AGAIN}.")
-    wanted = (*CATALOG, *(f"trait_{name}" for name in TRAITS), *(f"names_{name}" for name in NAMES), *OTHERS)
-    found = fusion.arrays(folder / WORLD, wanted)
-    catalog = Catalog(**{name: jnp.asarray(found[name]) for name in CATALOG})
-    names = Names(**{name: tuple(found[f"names_{name}"].tolist()) for name in NAMES})
-    traits = Traits(**{name: jnp.asarray(found[f"trait_{name}"]) for name in TRAITS})
-    known: dict[str, Any] = people.known_of(catalog, len(names.categories))
-    try:
-        params = MindsetParams(
-            population=Population(traits=traits, weights=jnp.ones(len(found["users"]))),
-            clickbait=jnp.asarray(found["clickbait"]),
-            **known,
-            **config["parameters"],
-        )
-    except (KeyError, TypeError):
-        raise DataError(f"The parameters in {folder / CONFIG} are none of this version: {AGAIN}.") from None
-    taken = Interactions(
-        found["log_user"],
-        found["log_item"],
-        found["log_weight"],
-        len(found["users"]),
-        catalog.n_items,
-    )
-    return World(catalog, names, params, found["users"], taken, config)
+    if not isinstance(config.get("parameters"), dict):
+        raise DataError(f"The parameters in {folder / CONFIG} are none of this version: {AGAIN}.")
+    return Fitted(world_file.load(folder, config["parameters"]), config)
 
 
 def rows(task: Task, fitter: Fitter, config: MechanisticConfig) -> dict[str, float]:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreco.base import EMPTY, Catalog, Names
+from jaxreco.base import CLICK, EMPTY, EXAMINED, Catalog, Names
 from jaxreco.content import collaborative, correspondence, shelves
 from jaxreco.content.correspondence import Rows
 from jaxreco.content.kmeans import kmeans, nearest
@@ -25,6 +25,7 @@ FACTORS = 32  # at most; fewer where people or items are few
 CATEGORIES, ITEMS_A_CATEGORY = 24, 50  # clusters where a log has no categories: at most, and items in each at least
 HANDS, ITEMS_A_HAND = 1024, 10  # clusters that stand for creators where a log names none
 CONTENT_CLUSTERS = 64
+CLICKED = 0.1  # share of the items looked at that is clicked, where a log does not tell
 SECONDS = 300.0  # of an item, where a log does not say
 HABIT_HOURS = (24.0, 0.5, 720.0)  # between visits: typical, least, most
 HEAVY_TAIL = 100.0  # of positive values whose greatest is so many times their median, the logs are compared
@@ -260,3 +261,12 @@ def _habits(rng: np.random.Generator, log: Log, user: np.ndarray, n_users: int) 
     """f64[P] hours between visits: see `tastes.habits`; a prior where the log has no times."""
     time = np.zeros(len(log)) if log.time is None else log.time
     return tastes.habits(rng, user, time, n_users, *HABIT_HOURS)
+
+
+def click_rate(log: Log) -> float:
+    """Share of what was shown that was clicked; CLICKED where a log does not say what was shown."""
+    if log.actions is None or not (log.actions & EXAMINED).any():
+        return CLICKED
+    shown = (log.actions & (EXAMINED | CLICK)) != 0
+    share = float(((log.actions & CLICK) != 0).sum() / shown.sum())
+    return share if 0.0 < share < 1.0 else CLICKED

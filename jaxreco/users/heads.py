@@ -107,9 +107,13 @@ class Classes:
 
     def of(self, values: np.ndarray) -> np.ndarray:
         """i32[M]: the class of each of f[M]; one beyond the ends, or between numbers, goes to the nearest."""
-        values, edges = np.asarray(values, np.float64), np.asarray(self.edges)
-        inner = (edges[1:] + edges[:-1]) / 2.0 if self.kind == NUMBERS else edges[1:-1]
-        return np.searchsorted(inner, values, side="right").astype(np.int32)
+        return np.searchsorted(self.inner, np.asarray(values, np.float64), side="right").astype(np.int32)
+
+    @property
+    def inner(self) -> np.ndarray:
+        """f64[n - 1]: the value from which on each class but the first begins."""
+        edges = np.asarray(self.edges)
+        return (edges[1:] + edges[:-1]) / 2.0 if self.kind == NUMBERS else edges[1:-1]
 
 
 def _shares(count: np.ndarray) -> tuple[float, ...]:

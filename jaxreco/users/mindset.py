@@ -248,6 +248,16 @@ class Appeal(NamedTuple):
     lure: Array  # f32, what clickbait adds to the looks
 
 
+class Known(NamedTuple):
+    """What data say of a slot, where there are any; None where the mechanisms must. [K]; one slot's during the walk."""
+
+    like: Array | None = None  # f32, probability of liking what is taken
+    comment: Array | None = None
+    share: Array | None = None
+    fraction: Array | None = None  # f32, of the item that is watched once it is taken
+    leave: Array | None = None  # f32, probability that the session ends after the slate, the same at all slots
+
+
 class Walk(NamedTuple):
     """What changes from slot to slot."""
 
@@ -387,10 +397,12 @@ class Mindset:
             spoke=jnp.float32(0.0),
         )
 
-        def slot(walk: Walk, slot: tuple[Array, Array, Appeal]) -> tuple[Walk, Deed]:
+        def slot(walk: Walk, slot: tuple[Array, Array, Appeal, Known]) -> tuple[Walk, Deed]:
             return self._slot(walk, *slot, would_speak, chosen, state, traits, params)
 
-        each = (jnp.arange(self.slate_size), of_slots.reshape(self.slate_size, DRAWS_PER_SLOT), appeal)
+        of_slots = of_slots.reshape(self.slate_size, DRAWS_PER_SLOT)
+        known = self._known(of_slots, state, slate, params, catalog)
+        each = (jnp.arange(self.slate_size), of_slots, appeal, known)
         walk, done = jax.lax.scan(slot, walk, each, unroll=min(SLOTS_UNROLLED, self.slate_size))
         feedback = _feedback(slate, done, walk, walk.minutes - state.minutes)
         said, trace = Instruction.silent(), Trace.silent()
@@ -425,7 +437,7 @@ class Mindset:
         satisfaction = law.remembered(
             past.data.satisfaction, past.ages(), past.valid(SESSIONS_REMEMBERED), params.recency, params.aspiration
         )
-        gap = law.gap_hours(draws[0], traits.habit_hours, params.return_shape, satisfaction, state.trust, params)
+        gap = self._gap(draws[0], state, satisfaction, params)
         clock = state.clock + gap
         # Uniform noise of variance 1: its sum over gaps is as good a random walk as a Gaussian one, and cheap.
         noise = _noise(draws[4:].reshape(state.interests.shape))
@@ -451,6 +463,18 @@ class Mindset:
             asked=state.asked * law.decay(gap, params.asked_hours),
         )
         return state, gap
+
+    def _known(
+        self, uniform: Array, state: MindsetState, slate: Array, params: MindsetParams, catalog: Catalog
+    ) -> Known:
+        """What data say of the slots of a slate i32[K] as it comes: nothing. uniform f32[K, 7], the draws of each slot."""
+        del uniform, state, slate, params, catalog
+        return Known()
+
+    def _gap(self, uniform: Array, state: MindsetState, satisfaction: Array, params: MindsetParams) -> Array:
+        """f32[]: hours until the next session, of a user who is about to go."""
+        habit = params.population.traits.habit_hours[state.row]
+        return law.gap_hours(uniform, habit, params.return_shape, satisfaction, state.trust, params)
 
     def situation(self, state: MindsetState, params: MindsetParams, catalog: Catalog) -> Situation:
         """What the user's request is judged by."""
@@ -518,6 +542,7 @@ class Mindset:
         k: Array,
         uniform: Array,
         appeal: Appeal,
+        known: Known,
         would_speak: Array,
         chosen: Array | None,
         state: MindsetState,
@@ -536,14 +561,15 @@ class Mindset:
             click = examined * self._happens(uniform[0], drawn)
         else:
             click = examined * (chosen == k)
-        fraction = law.watch_fraction(utility, uniform[1], params.watch_bias, params.watch_slope, params.watch_noise)
+        drawn_out = law.watch_fraction(utility, uniform[1], params.watch_bias, params.watch_slope, params.watch_noise)
+        fraction = _or(known.fraction, drawn_out)
         promised = expected_fraction(looks, params)
         kept = expected_fraction(utility, params)
         enjoyed = click * fraction
         glow = params.like_slope * fraction + traits.expressive
-        like = click * self._happens(uniform[2], jax.nn.sigmoid(params.like_bias + glow))
-        comment = click * self._happens(uniform[3], jax.nn.sigmoid(params.comment_bias + glow))
-        share = click * self._happens(uniform[4], jax.nn.sigmoid(params.share_bias + glow))
+        like = click * self._happens(uniform[2], _or(known.like, jax.nn.sigmoid(params.like_bias + glow)))
+        comment = click * self._happens(uniform[3], _or(known.comment, jax.nn.sigmoid(params.comment_bias + glow)))
+        share = click * self._happens(uniform[4], _or(known.share, jax.nn.sigmoid(params.share_bias + glow)))
         watch = enjoyed * appeal.seconds
         glance = (examined - click) * jnp.minimum(params.glimpse_seconds, appeal.seconds)
 
@@ -557,17 +583,19 @@ class Mindset:
         boredom = jnp.where(examined > 0, (1.0 - click) * (walk.boredom + 1.0), walk.boredom)
         minutes = walk.minutes + (watch + glance) / 60.0
         tastes_of = examined * (0.25 + 0.75 * enjoyed)  # even a glance at the same again satiates a little
-        bored_off = self._happens(
-            uniform[6], law.leave_probability(minutes, state.budget, mood, trust, boredom, params)
-        )
+        hazard = law.leave_probability(minutes, state.budget, mood, trust, boredom, params)
+        bored_off = self._happens(uniform[6], _or(known.leave, hazard))
         looks_on = self._happens(uniform[5], jax.nn.sigmoid(traits.patience + mood))
         # At the end of the slate everybody who is still here decides, even if the last slot was empty.
         last = k == self.slate_size - 1
-        if chosen is None:
-            leave = jnp.where(last, walk.here, examined) * bored_off
-        else:  # a multinomial user sees the whole slate
+        if chosen is not None:  # a multinomial user sees the whole slate
             looks_on = jnp.float32(1.0)
+        if known.leave is not None:  # data know of slates, whether people looked at all of them or not
+            leave = last * bored_off
+        elif chosen is not None:
             leave = jnp.where(last, walk.here, 0.0) * bored_off
+        else:
+            leave = jnp.where(last, walk.here, examined) * bored_off
         speaks = leave * would_speak  # instead of leaving
         leave = leave - speaks
         after = Walk(
@@ -587,6 +615,11 @@ class Mindset:
         hard = (uniform < probability).astype(jnp.float32)
         # The bracket is exactly 0, so that not even the last bit of a value changes.
         return hard + (probability - jax.lax.stop_gradient(probability)) if self.relaxed else hard
+
+
+def _or(known: Array | None, prior: Array) -> Array:
+    """What data say, else what the mechanism does."""
+    return prior if known is None else known
 
 
 def lasting_taste(row: Array, clock: Array, params: MindsetParams) -> Array:

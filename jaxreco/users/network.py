@@ -24,6 +24,17 @@ from jaxreco.users.heads import HEARD, Classes, heads_of
 
 Array = jax.Array
 
+FEATURES = (
+    "value",
+    "valued",
+    "like",
+    "comment",
+    "share",
+    "watch",
+    "watched",
+    "gap",
+    "timed",
+)  # what is told of an event
 BEGIN = 1  # tokens before the first event: one, of who it is
 
 

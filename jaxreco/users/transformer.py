@@ -9,19 +9,42 @@ what it clicks. One user; batches come from `vmap`.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreco.base import CLICK, Catalog, Context, Feedback, Instruction, Trace
+from jaxreco import rng
+from jaxreco.base import CLICK, COMMENT, EXAMINED, LIKE, SHARE, Catalog, Context, Feedback, Instruction, Trace
 from jaxreco.population import Population
 from jaxreco.struct import Struct, param
-from jaxreco.users.mindset import Mindset, MindsetParams, MindsetState, Pull, Traits
-from jaxreco.users.network import ItemTable, Memory, Past, UserNetwork
+from jaxreco.users.heads import Classes, Head, click_features, gap_features, leave_features, standing
+from jaxreco.users.mindset import DRAWS_PER_SLOT, Known, Mindset, MindsetParams, MindsetState, Pull, Traits
+from jaxreco.users.network import FEATURES, ItemTable, Memory, Past, UserNetwork
 
 Array = jax.Array
+
+
+ACTIONS = {"like": LIKE, "comment": COMMENT, "share": SHARE}
+HEADS = ("value", *ACTIONS, "watch", "click", "leave", "gap")
+LIKED = 1.0 / 3.0  # share of values, at most, that count as likes where a log has values and no likes
+
+
+class Tally(Struct):
+    """What a person has said so far in a head's classes: sums for `heads.standing`."""
+
+    total: Array  # f32[], of ridits
+    count: Array  # f32[]
+
+    def heard(self) -> Array:
+        """f32[HEARD]."""
+        return standing(self.total, self.count)
+
+    def plus(self, ridit: Array, count: Array) -> Tally:
+        """With so much more, f32[] each."""
+        return Tally(self.total + ridit, self.count + count)
 
 
 class Begun(Struct):
@@ -33,12 +56,21 @@ class Begun(Struct):
     number: Array  # f32[]
     hidden: Array  # f32[d]
     level: Array  # f32[], see `LearnedParams.level`
+    said: dict[str, Tally]  # by head, in the log
 
 
 class LearnedTraits(Traits):
     """What differs between users; a pool has leading axis `P`."""
 
     begun: Begun
+
+
+class Gaps(Struct):
+    """The sessions of a person so far. f32[] each."""
+
+    last: Array  # log of 1 + hours of the last gap, 0 without one
+    total: Array  # sum of these logarithms
+    number: Array  # gaps
 
 
 class StandIns(NamedTuple):
@@ -54,21 +86,49 @@ class LearnedParams(MindsetParams):
     network: UserNetwork = None  # type: ignore[assignment]  # fields without a default may not follow those with one
     table: ItemTable = None  # type: ignore[assignment]
     others: StandIns = None  # type: ignore[assignment]
+    feedback: dict[str, Head] = None  # type: ignore[assignment]  # HEADS that the log had data for
+    value_mean: Any = param(default=0.0, doc="of the values of the log", unit="value")
+    value_spread: Any = param(default=1.0, low=1e-9, doc="of the values of the log", unit="value")
+    usual_slate: Any = param(default=10.0, low=1.0, doc="slots of a slate, for the head of clicks", unit="slots")
+    like_at: Any = param(default=0.0, doc="value from which on an item counts as liked", unit="value")
     pull: Any = param(default=1.0, low=0.0, doc="weight of what the network says", unit="logit per nat")
 
     def appeal_to(self, state: Any, item: Array, matches: Array, catalog: Catalog) -> Pull:
-        """What draws the user to items i32[K]: the log-odds of taking an item drawn evenly, and the network's lift.
+        """What draws the user to items i32[K]: the head of clicks where the log had any.
 
-        For items that are drawn evenly it is Bayes' rule: among shown ones that are taken are those that the network foresees.
+        Else the log-odds of taking an item drawn evenly, and the network's lift: Bayes' rule, for items drawn evenly of which those
+        are taken that the network foresees.
         """
         del matches, catalog
-        lift = self.lift(state.memory.hidden, state.level, item)
-        return Pull(self.base + self.pull * lift, self.pull * jnp.maximum(-lift, 0.0), jnp.zeros_like(lift))
+        memory, said = state.memory, state.said
+        lift = self.lift(memory.hidden, state.level, item)
+        clicks = said["click"].heard() if "click" in said else None
+        return Pull(
+            self.log_odds(memory.hidden, lift, item, clicks), self.pull * jnp.maximum(-lift, 0.0), jnp.zeros_like(lift)
+        )
+
+    def log_odds(self, hidden: Array, lift: Array, item: Array, clicks: Array | None) -> Array:
+        """f32[K]: of clicking items i32[K] that are looked at. clicks f32[HEARD]: the person's own so far.
+
+        The head was fitted to places of slates too; here all are first, since the walk down the slate says who sees what.
+        """
+        head = self.feedback.get("click")
+        if head is None or clicks is None:
+            return self.base + self.pull * lift
+
+        def slot(item: Array, lift: Array) -> Array:
+            zero = jnp.float32(0.0)
+            extra = click_features(lift, zero, self.usual_slate, zero, clicks)
+            return head.outlook(hidden, self.table.vector[item], extra, item).location - head.cuts[0]
+
+        return jax.vmap(slot)(item, lift)
 
     def usual_appeal(self, row: Array, catalog: Catalog) -> Array:
         """f32[I]: of every item to the person of a row as it comes."""
-        begun = self.population.traits.begun
-        return self.base + self.pull * self.lift(begun.hidden[row], begun.level[row], jnp.arange(catalog.n_items))
+        begun, every = self.population.traits.begun, jnp.arange(catalog.n_items)
+        lift = self.lift(begun.hidden[row], begun.level[row], every)
+        clicks = jax.tree.map(lambda x: x[row], begun.said["click"]).heard() if "click" in begun.said else None
+        return self.log_odds(begun.hidden[row], lift, every, clicks)
 
     def lift(self, hidden: Array, level: Array, item: Array) -> Array:
         """f32[K], nats: how many times as likely items i32[K] are to be taken next as any item alike."""
@@ -89,58 +149,196 @@ class LearnedState(MindsetState):
 
     memory: Memory
     level: Array  # f32[], see `LearnedParams.level`
+    said: dict[str, Tally]  # by head
+    gaps: Gaps
 
 
 @dataclasses.dataclass(frozen=True)
 class LearnedUser(Mindset):
     """The learned user model (DESIGN: protocol `UserModel`). Arguments as of `Mindset`.
 
-    Args: heads: where each response comes from, "data" or "prior", as pairs of name and source.
+    Args: sources: "data" or "prior" of each of HEADS that is data; the others are the mechanistic prior.
     """
 
-    heads: tuple[tuple[str, str], ...] = ()
+    sources: tuple[str, ...] = ()
+
+    @property
+    def heads(self) -> dict[str, str]:
+        """Where each response comes from: "data", or the mechanistic "prior"."""
+        return {name: "data" if name in self.sources else "prior" for name in HEADS}
 
     def init(self, key: Array, params: LearnedParams, catalog: Catalog) -> LearnedState:  # type: ignore[override]
         """A person of the log, before the first slate. The key is consumed."""
         state = super().init(key, params, catalog)
-        begun = params.population.traits.begun
-        row = jax.tree.map(lambda x: x[state.row], begun)
+        row = jax.tree.map(lambda x: x[state.row], params.population.traits.begun)
         short = tuple(block.empty_cache() for block in params.network.blocks)
-        memory = Memory(short, tuple(zip(row.keys, row.values, strict=True)), Past(row.total, row.number), row.hidden)
-        return LearnedState(**vars(state), memory=memory, level=row.level)
+        begun = tuple(zip(row.keys, row.values, strict=True))
+        memory = Memory(short, begun, Past(row.total, row.number), row.hidden)
+        zero = jnp.float32(0.0)
+        return LearnedState(**vars(state), memory=memory, level=row.level, said=row.said, gaps=Gaps(zero, zero, zero))
 
     def review(  # type: ignore[override]
         self, key: Array, state: LearnedState, slate: Array, params: LearnedParams, catalog: Catalog, context: Context
     ) -> tuple[LearnedState, Feedback, Instruction, Trace]:
         """The user walks through slate i32[K], and what it clicked it remembers. The key is consumed."""
+        before = state
         state, feedback, said, trace = super().review(key, state, slate, params, catalog, context)
-        taken = jnp.where((feedback.actions & CLICK) != 0, slate, -1)
-        about = jnp.zeros((self.slate_size, params.network.about.in_features))
-        memory = params.network.remember(state.memory, taken, about, params.table)
-        return state.replace(memory=memory, level=params.level(memory.hidden)), feedback, said, trace
+        clicked = (feedback.actions & CLICK) != 0
+        values = self._values(key, before, slate, params)
+        about = _about(feedback, values, params)
+        memory = params.network.remember(state.memory, jnp.where(clicked, slate, -1), about, params.table)
+        tallies = _tallies(before.said, feedback, values, params)
+        return state.replace(memory=memory, level=params.level(memory.hidden), said=tallies), feedback, said, trace
+
+    def revisit(  # type: ignore[override]
+        self, key: Array, state: LearnedState, params: LearnedParams, context: Context
+    ) -> tuple[LearnedState, Array]:
+        """The mind at the opening of the next session, and the gap f32[] in hours. The key is consumed."""
+        after, gap = super().revisit(key, state, params, context)
+        hours = jnp.log1p(gap)
+        return after.replace(gaps=Gaps(hours, state.gaps.total + hours, state.gaps.number + 1.0)), gap
+
+    def _known(  # type: ignore[override]
+        self, uniform: Array, state: LearnedState, slate: Array, params: LearnedParams, catalog: Catalog
+    ) -> Known:
+        """What the heads say of the slots of a slate."""
+        item = jnp.maximum(slate, 0)
+        found: dict[str, Array] = {}
+        for name in ACTIONS:
+            if name in params.feedback:
+                head = params.feedback[name]
+                found[name] = jax.vmap(lambda o, head=head: head.at_least(o, 1.0))(_outlook(name, state, item, params))
+        if "like" not in found and "value" in params.feedback:
+            head = params.feedback["value"]
+            outlook = _outlook("value", state, item, params)
+            found["like"] = jax.vmap(lambda o: head.at_least(o, params.like_at))(outlook)
+        if "watch" in params.feedback:
+            seconds = jax.vmap(params.feedback["watch"].draw)(uniform[:, 1], _outlook("watch", state, item, params))
+            found["fraction"] = jnp.minimum(seconds / catalog.duration[item], 1.0)
+        if "leave" in params.feedback:
+            head = params.feedback["leave"]
+            extra = leave_features(state.turns + 1.0, state.minutes, state.said["leave"].heard())
+            leaves = head.at_least(head.outlook(state.memory.hidden, _nothing(params), extra), 1.0)
+            found["leave"] = jnp.broadcast_to(leaves, slate.shape)
+        return Known(**found)
+
+    def _values(self, key: Array, state: LearnedState, slate: Array, params: LearnedParams) -> Array | None:
+        """f32[K]: what the user says of each item if it takes it; by the draws by which it likes it, so that both agree."""
+        if "value" not in params.feedback:
+            return None
+        uniform = rng.uniforms(key, self._walking).reshape(self.slate_size, DRAWS_PER_SLOT)[:, 2]
+        return jax.vmap(params.feedback["value"].draw)(
+            1.0 - uniform, _outlook("value", state, jnp.maximum(slate, 0), params)
+        )
+
+    def _gap(self, uniform: Array, state: LearnedState, satisfaction: Array, params: LearnedParams) -> Array:  # type: ignore[override]
+        """f32[]: hours until the next session."""
+        if "gap" not in params.feedback:
+            return super()._gap(uniform, state, satisfaction, params)
+        head, gaps = params.feedback["gap"], state.gaps
+        mean = gaps.total / jnp.maximum(gaps.number, 1.0)
+        extra = gap_features(gaps.last, mean, gaps.number + 1.0, state.turns, jnp.mod(state.clock, 24.0))
+        return head.draw(uniform, head.outlook(state.memory.hidden, _nothing(params), extra))
+
+
+def _outlook(name: str, state: LearnedState, item: Array, params: LearnedParams) -> Any:
+    """What a head of an event expects of each of items i32[K], leaves [K]."""
+    head, heard = params.feedback[name], state.said[name].heard()
+    return jax.vmap(lambda i: head.outlook(state.memory.hidden, params.table.vector[i], heard, i))(item)
+
+
+def _nothing(params: LearnedParams) -> Array:
+    """f32[d]: the vector where no item is meant."""
+    return jnp.zeros(params.table.vector.shape[1])
+
+
+def _about(feedback: Feedback, values: Array | None, params: LearnedParams) -> Array:
+    """f32[K, F]: what the network is told of the slots as events: what its log would have said (`fit.events.FEATURES`)."""
+    told: dict[str, Array] = {}
+    if values is not None:
+        told["value"] = (values - params.value_mean) / params.value_spread
+        told["valued"] = jnp.ones_like(values)
+    for name, bit in ACTIONS.items():
+        if name in params.feedback:
+            told[name] = ((feedback.actions & bit) != 0).astype(jnp.float32)
+    if "watch" in params.feedback:
+        told["watch"] = jnp.log1p(feedback.watch) / 4.0
+        told["watched"] = (feedback.watch > 0).astype(jnp.float32)
+    nothing = jnp.zeros(feedback.slate.shape)
+    return jnp.stack([told.get(name, nothing) for name in FEATURES], axis=-1)
+
+
+def _tallies(
+    said: dict[str, Tally], feedback: Feedback, values: Array | None, params: LearnedParams
+) -> dict[str, Tally]:
+    """What the person has said by the end of a slate, by head."""
+    clicked, looked = ((feedback.actions & bit) != 0 for bit in (CLICK, EXAMINED))
+    now: dict[str, tuple[Array, Array]] = {"click": (clicked, looked)}  # an outcome, and where there is one
+    now |= {name: ((feedback.actions & bit) != 0, clicked) for name, bit in ACTIONS.items()}
+    now["watch"] = (feedback.watch, clicked & (feedback.watch > 0))
+    now["leave"] = (feedback.left[None], jnp.ones(1, bool))
+    if values is not None:
+        now["value"] = (values, clicked)
+    found = {}
+    for name, tally in said.items():
+        outcome, there = now[name]
+        head = params.feedback[name]
+        at = jnp.searchsorted(jnp.asarray(head.classes.inner), outcome.astype(jnp.float32), side="right")
+        ridit = jnp.asarray(head.classes.ridit)[at]
+        found[name] = tally.plus(jnp.sum(jnp.where(there, ridit, 0.0)), jnp.sum(there).astype(jnp.float32))
+    return found
 
 
 def learned(
-    params: MindsetParams, network: UserNetwork, table: ItemTable, others: StandIns, histories: np.ndarray
+    params: MindsetParams,
+    network: UserNetwork,
+    table: ItemTable,
+    others: StandIns,
+    feedback: Mapping[str, Head],
+    histories: np.ndarray,
+    said: Mapping[str, tuple[np.ndarray, np.ndarray]],
 ) -> LearnedParams:
-    """The people of a mechanistic world as learned users: what draws them is the network's word.
+    """The people of a mechanistic world as learned users: what draws them is the network's word, and what data know is theirs.
 
-    Args: histories i32[P, M], what each row of the population took, -1 before the first.
+    Args: histories i32[P, M], what each row of the population took, -1 before the first. said: by head, the sums of `Tally`
+      f32[P] each, of what they said in the log; nothing was said where a head is missing.
     """
     traits, weights = params.population.traits, params.population.weights
-    begun = _begun(network, table, others, jnp.asarray(histories))
+    nothing = np.zeros(len(histories), np.float32)
+    tallies = {
+        name: Tally(*(jnp.asarray(x, jnp.float32) for x in said.get(name, (nothing, nothing))))
+        for name in feedback
+        if name != "gap"
+    }
+    begun = _begun(network, table, others, jnp.asarray(histories), tallies)
     population = Population(traits=LearnedTraits(**vars(traits), begun=begun), weights=weights)
-    return LearnedParams(**{**vars(params), "population": population}, network=network, table=table, others=others)
+    like_at = _like_at(feedback["value"].classes) if "value" in feedback else 0.0
+    return LearnedParams(
+        **{**vars(params), "population": population},
+        network=network,
+        table=table,
+        others=others,
+        feedback=dict(feedback),
+        like_at=like_at,
+    )
+
+
+def _like_at(classes: Classes) -> float:
+    """The lowest value from which on at most LIKED of all values are; the highest where even those are more."""
+    above = np.cumsum(np.asarray(classes.share)[::-1])[::-1]
+    at = np.flatnonzero(above <= LIKED)
+    return float(classes.edges[at[0] if len(at) else len(classes) - 1])
 
 
 @jax.jit
-def _begun(network: UserNetwork, table: ItemTable, others: StandIns, histories: Array) -> Begun:
-    """The memories of people as they come, leaves [P, ...]. histories i32[P, M], -1 before the first of each."""
+def _begun(network: UserNetwork, table: ItemTable, others: StandIns, histories: Array, said: dict[str, Tally]) -> Begun:
+    """The memories of people as they come, leaves [P, ...]."""
 
-    def person(history: Array) -> Begun:
+    def person(one: tuple[Array, dict[str, Tally]]) -> Begun:
+        history, said = one
         memory = network.begin(network.past(history, table))
         keys, values = (jnp.stack([pair[i] for pair in memory.begun]) for i in (0, 1))
         level = level_of(memory.hidden, others, table.bias.shape[0])
-        return Begun(keys, values, *memory.long, memory.hidden, level)
+        return Begun(keys, values, *memory.long, memory.hidden, level, said)
 
-    return jax.lax.map(person, histories, batch_size=256)
+    return jax.lax.map(person, (histories, said), batch_size=256)

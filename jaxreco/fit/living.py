@@ -1,0 +1,113 @@
+"""What a fitted network needs to live in a world: the items and people of its log, and what each person had said.
+
+Beside the network its folder holds `world.npz` (`fit.world_file`) and `people.npz`: by head, the sums that tell a person's own
+standing, and the share of items looked at that is clicked.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreco import files
+from jaxreco.base import CLICK, EXAMINED
+from jaxreco.content import fusion
+from jaxreco.data.log import Log
+from jaxreco.fit import events as reading
+from jaxreco.fit import feedback, fitting, folder, mechanistic, objective, world, world_file
+from jaxreco.fit.world_file import World
+from jaxreco.logs import Interactions
+from jaxreco.users.heads import Head
+from jaxreco.users.transformer import LearnedParams, StandIns, learned
+
+Array = jax.Array
+
+PEOPLE = "people.npz"
+TRUST = 0.6  # mean of its prior
+# The network has seen how people tire of what they took and what is new to them; the mechanisms for it would count it twice.
+SETTLED = {
+    "satiation": 0.0, "creator_satiation": 0.0, "novelty": 0.0, "staleness": 0.0, "length": 0.0, "craving": 0.0,
+}  # fmt: skip
+
+
+class Living(NamedTuple):
+    """A learned user and its world."""
+
+    world: World
+    params: LearnedParams
+
+
+def keep(into: Path, log: Log, content: np.ndarray | None, heads: dict[str, Head], seed: int) -> None:
+    """Write the two files. Raises DataError for a log of which no world can be made.
+
+    Args: log: all of it. content f32[I, D] of its items. seed: of what priors draw.
+    """
+    taken = reading.taken(log)
+    catalog, names = world.catalog_of(taken, content)
+    population, users = world.population_of(taken, catalog, seed)
+    params = mechanistic.params_of(taken, catalog, names, population)
+    row = np.searchsorted(users, taken.user)
+    took = Interactions(row, taken.item, np.ones(len(taken), np.float32), len(users), taken.n_items)
+    world_file.save(into, World(catalog, names, params, np.asarray(log.user_ids)[users], took))
+    arrays = {name: np.stack(sums)[:, users] for name, sums in said_of(log, heads).items()}
+    with files.written_whole(into / PEOPLE) as file:
+        np.savez(file, allow_pickle=False, click_rate=np.float32(world.click_rate(log)), **arrays)
+
+
+def said_of(log: Log, heads: dict[str, Head]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """By head, (sum of ridits f32[U], how often f32[U]) of what each person of a log said: see `users.heads.standing`."""
+    classes = {name: head.classes for name, head in heads.items()}
+    taken = reading.taken(log)
+    found = {}
+    for name, said in feedback.said(taken, {n: classes[n] for n in feedback.EVENT_HEADS if n in classes}).items():
+        outcome = np.asarray(said.outcome)
+        found[name] = _sums(taken, outcome >= 0, classes[name].ridit[np.maximum(outcome, 0)])
+    if "click" in classes and log.actions is not None:
+        shown = (log.actions & (EXAMINED | CLICK)) != 0
+        found["click"] = _sums(log, shown, classes["click"].ridit[((log.actions & CLICK) != 0).astype(int)])
+    return found
+
+
+def _sums(log: Log, there: np.ndarray, ridit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    total, count = (np.bincount(log.user, x, minlength=log.n_users) for x in (np.where(there, ridit, 0.0), there))
+    return total.astype(np.float32), count.astype(np.float32)
+
+
+def load(source: Path) -> Living:
+    """The learned user of a folder. Raises DataError for one that holds none, or is incomplete or broken."""
+    model = folder.load(source)
+    known = [name for name in model.feedback if name in (*feedback.EVENT_HEADS, "click")]
+    kept = fusion.arrays(source / PEOPLE, ("click_rate", *known))
+    its = world_file.load(source, SETTLED)
+    table = model.network.items(jnp.asarray(model.content), jnp.asarray(model.known))
+    said = {name: (kept[name][0], kept[name][1]) for name in known}
+    params = learned(its.params, model.network, table, stand_ins(table), model.feedback, its.histories(), said)
+    scale = {f"value_{name}": model.config["scale"][f"value_{name}"] for name in ("mean", "spread")}
+    params = params.replace(**scale)
+    return Living(
+        its, params.replace(base=_base(params, np.asarray(its.catalog.popularity), float(kept["click_rate"])))
+    )
+
+
+def stand_ins(table: fitting.ItemTable) -> StandIns:
+    """All items, or in a large catalog some that stand for them, always the same."""
+    count = table.bias.shape[0]
+    if count <= fitting.MANY_ITEMS:
+        return StandIns(table.vector, table.bias)
+    share = jax.nn.softmax(fitting.SMOOTHING * table.bias)
+    drawn = objective.draw(jax.random.key(0), share, fitting.DRAWN)
+    return StandIns(table.vector[drawn.item], table.bias[drawn.item] - drawn.log_times)
+
+
+def _base(params: LearnedParams, popularity: np.ndarray, click_rate: float, number: int = 256) -> float:
+    """The log-odds of clicking an item drawn evenly, such that of items which come as often as they are taken so many are clicked."""
+    rng = np.random.default_rng(0)
+    begun = params.population.traits.begun
+    rows = rng.choice(len(begun.level), min(number, len(begun.level)), replace=False)
+    item = rng.choice(len(popularity), number, p=popularity.astype(np.float64) / popularity.sum(dtype=np.float64))
+    lift = jax.vmap(params.lift, (0, 0, None))(begun.hidden[rows], begun.level[rows], jnp.asarray(item))
+    return mechanistic.shift(np.asarray(lift, np.float64) + float(params.click_trust) * (TRUST - 0.5), click_rate)
