@@ -55,7 +55,7 @@ def scalars(params: Any, prefix: str = "") -> dict[str, Setting]:
         value, path = getattr(params, field.name), prefix + field.name
         if isinstance(value, Struct):
             found |= scalars(value, path + ".")
-        elif np.ndim(value) == 0 and np.issubdtype(getattr(value, "dtype", np.dtype(object)), np.number):
+        elif getattr(value, "ndim", None) == 0 and np.issubdtype(value.dtype, np.number):
             meta = field.metadata
             low, high = meta.get("low", -math.inf), meta.get("high", math.inf)
             found[path] = Setting(value, low, high, meta.get("doc", ""), meta.get("unit", ""))

@@ -89,7 +89,7 @@ def load(source: Path) -> Living:
     scale = {f"value_{name}": model.config["scale"][f"value_{name}"] for name in ("mean", "spread")}
     params = params.replace(**scale)
     return Living(
-        its, params.replace(base=_base(params, np.asarray(its.catalog.popularity), float(kept["click_rate"])))
+        its, params.replace(base=_base(params, its.catalog.popularity, float(kept["click_rate"])))
     )
 
 
@@ -103,11 +103,10 @@ def stand_ins(table: fitting.ItemTable) -> StandIns:
     return StandIns(table.vector[drawn.item], table.bias[drawn.item] - drawn.log_times)
 
 
-def _base(params: LearnedParams, popularity: np.ndarray, click_rate: float, number: int = 256) -> float:
+def _base(params: LearnedParams, popularity: Array, click_rate: float) -> float:
     """The log-odds of clicking an item drawn evenly, such that of items which come as often as they are taken so many are clicked."""
-    rng = np.random.default_rng(0)
-    begun = params.population.traits.begun
-    rows = rng.choice(len(begun.level), min(number, len(begun.level)), replace=False)
-    item = rng.choice(len(popularity), number, p=popularity.astype(np.float64) / popularity.sum(dtype=np.float64))
-    lift = jax.vmap(params.lift, (0, 0, None))(begun.hidden[rows], begun.level[rows], jnp.asarray(item))
+    begun, item = params.population.traits.begun, jnp.asarray(mechanistic.as_often_as_taken(popularity))
+    number = len(begun.level)
+    rows = np.random.default_rng(0).choice(number, min(number, len(item)), replace=False)
+    lift = jax.vmap(params.lift, (0, 0, None))(begun.hidden[rows], begun.level[rows], item)
     return mechanistic.shift(np.asarray(lift, np.float64) + float(params.click_trust) * (TRUST - 0.5), click_rate)

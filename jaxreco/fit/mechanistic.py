@@ -384,13 +384,17 @@ def own_novelty(
 
 def _base(task: Task, raw: dict[str, Array], config: MechanisticConfig, click_rate: float) -> float:
     """The utility of an item that matches nothing, by bisection."""
-    rng = np.random.default_rng(0)
     number = task.moments.item.shape[0]
-    at = jnp.asarray(rng.choice(number, min(number, ROWS), replace=False), jnp.int32)
-    share = np.asarray(task.catalog.popularity, np.float64)
-    item = jnp.asarray(rng.choice(len(share), ROWS, p=share / share.sum()), jnp.int32)
+    at = jnp.asarray(np.random.default_rng(0).choice(number, min(number, ROWS), replace=False), jnp.int32)
+    item = jnp.asarray(as_often_as_taken(task.catalog.popularity))
     found = np.asarray(_looks(raw, at, item, _given(task), config), np.float64) - float(task.params.base)
     return shift(found, click_rate)
+
+
+def as_often_as_taken(popularity: Array) -> np.ndarray:
+    """i32[ROWS]: items, each as often as it is taken: at evenly spaced quantiles of popularity f32[I]."""
+    edges = np.cumsum(np.asarray(popularity, np.float64))
+    return np.searchsorted(edges, (np.arange(ROWS) + 0.5) / ROWS * edges[-1]).astype(np.int32)
 
 
 def shift(log_odds: np.ndarray, click_rate: float) -> float:

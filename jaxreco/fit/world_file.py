@@ -56,7 +56,7 @@ def save(folder: Path, world: World) -> None:
     traits = world.params.population.traits
     arrays = {name: np.asarray(getattr(world.catalog, name)) for name in CATALOG}
     arrays |= {f"trait_{name}": np.asarray(getattr(traits, name)) for name in TRAITS}
-    arrays |= {name: np.array(getattr(world.names, name)) for name in NAMES}
+    arrays |= {f"name_{name}": np.array(getattr(world.names, name)) for name in NAMES}
     arrays |= {
         "clickbait": np.asarray(world.params.clickbait),
         "users": world.users,
@@ -69,9 +69,11 @@ def save(folder: Path, world: World) -> None:
 
 def load(folder: Path, scalars: Mapping[str, float]) -> World:
     """The world of a folder, with scalars of MindsetParams. Raises DataError where the file is not there, incomplete or broken."""
-    found = fusion.arrays(folder / WORLD, (*CATALOG, *(f"trait_{name}" for name in TRAITS), *NAMES, *OTHERS))
+    found = fusion.arrays(
+        folder / WORLD, (*CATALOG, *(f"trait_{name}" for name in TRAITS), *(f"name_{name}" for name in NAMES), *OTHERS)
+    )
     catalog = Catalog(**{name: jnp.asarray(found[name]) for name in CATALOG})
-    names = Names(**{name: tuple(found[name].tolist()) for name in NAMES})
+    names = Names(**{name: tuple(found[f"name_{name}"].tolist()) for name in NAMES})
     traits = Traits(**{name: jnp.asarray(found[f"trait_{name}"]) for name in TRAITS})
     population = Population(traits=traits, weights=jnp.ones(len(found["users"])))
     known: dict[str, Any] = people.known_of(catalog, len(names.categories))
