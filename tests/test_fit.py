@@ -213,7 +213,7 @@ def test_the_likelihood_of_an_untold_network_is_that_of_popularity():
     for batch, horizon in ((3, 1), (16, 4)):  # padded or not
         config = dataclasses.replace(CONFIG, batch=batch, horizon=horizon)
         found = fitting.foreseen(nnx.graphdef(task.network), nothing, task, task.held_back, config)
-        assert float(found) == pytest.approx(baselines.rows(task, fitter, horizon)["popularity"], rel=1e-5)
+        assert float(found["item"]) == pytest.approx(baselines.rows(task, fitter, horizon)["popularity"], rel=1e-5)
 
 
 def test_people_held_back_teach_nothing():
@@ -274,8 +274,7 @@ def test_a_fit_that_goes_on_is_one_that_never_stopped(tmp_path):
 @pytest.mark.parametrize(
     ("log", "content", "words"),
     [
-        (log_of([[0, 1]], 4), None, "1 people with events and 4 items"),
-        (log_of([[0], [0], [0], [0]], 1), None, "4 people with events and 1 items"),
+        (log_of([[0, 1]], 4), None, "1 people with events"),
         (in_a_circle(20), np.zeros((3, 2)), "content is of 3 items and x has 10"),
     ],
 )

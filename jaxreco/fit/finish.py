@@ -17,7 +17,7 @@ from jaxreco.users.heads import Classes, Head
 from jaxreco.users.network import UserNetwork
 
 ALL = ("value", "like", "comment", "share", "watch", *moments.MOMENT_HEADS)
-TRAINED = 60_000  # rows that a head of moments is fitted to, at most; whole people, drawn evenly
+CELLS = 400_000  # rows times classes that a regression is fitted to, at most; whole people, drawn evenly
 
 
 class Untold(NamedTuple):
@@ -48,7 +48,7 @@ def finish(model: UserNetwork, task: Task, log: Log, judge: bool = True) -> Fini
     half = np.random.default_rng(0).permutation(held)[: len(held) // 2]
     found, judged, scales = {}, {}, {}
     for name, each in heads.items():
-        rows = few(train[name])
+        rows = few(train[name], len(each))
         raw = model.feedback[name] if name in model.feedback else _named(each, rows, log, fitted)
         found[name] = regression.calibrated(raw, test[name])
         if not judge:
@@ -63,12 +63,12 @@ def untold(classes: Classes, rows: Rows) -> Untold:
     return Untold(regression.fit(classes, rows.nothing()), regression.fit(classes, rows.plain()))
 
 
-def few(rows: Rows, seed: int = 0) -> Rows:
-    """At most about TRAINED rows, of whole people."""
-    if len(rows.person) <= TRAINED:
+def few(rows: Rows, classes: int, seed: int = 0) -> Rows:
+    """At most about CELLS / classes rows, of whole people."""
+    share = CELLS / classes / max(len(rows.person), 1)
+    if share >= 1.0:
         return rows
     people = np.random.default_rng(seed).permutation(np.unique(rows.person))
-    share = TRAINED / len(rows.person)
     return rows.of(np.isin(rows.person, people[: max(1, int(share * len(people)))]))
 
 
