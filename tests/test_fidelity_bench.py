@@ -11,18 +11,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from logged import jester, log_of, many, shop
 from test_matched import rows
 from typer.testing import CliRunner
 
 from jaxreco import cli, policy_order
 from jaxreco.base import EXAMINED
-from jaxreco.benchmarks import fidelity, pickers
+from jaxreco.benchmarks import fidelity, heads, pickers
 from jaxreco.data import open_bandit
 from jaxreco.data.responses import own_scale, responses
 from jaxreco.envs.jester import world
 from jaxreco.errors import DataError
+from jaxreco.fit.regression import Rows
 from jaxreco.policy_order import Logged, observation
+from jaxreco.users.heads import LEAVE, Classes, Head
 
 
 @pytest.fixture
@@ -37,6 +40,8 @@ def data(tmp_path: Path) -> Path:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fidelity, "SPLITS", 10)
     monkeypatch.setattr(fidelity, "FOLDS", {"quick": 2, "full": 3})
+    monkeypatch.setattr(heads, "FOLDS", {"quick": 2, "full": 3})
+    monkeypatch.setattr(heads, "EPOCHS", {"quick": 1, "full": 1})
 
 
 def values(report: Any, **wanted: Any) -> dict[str, Any]:
@@ -48,7 +53,7 @@ def values(report: Any, **wanted: Any) -> dict[str, Any]:
 @pytest.mark.usefixtures("small")
 def test_all_of_it(data: Path) -> None:
     report = fidelity.run(data=data)
-    picked = values(report, dataset="jester", metric="rating", against=None)
+    picked = values(report, dataset="jester", metric="rating", against=None, protocol="ten_picks")
     assert tuple(picked) == tuple(fidelity.AGENTS)
     told = responses(log_of(many()))
     people = np.flatnonzero(told.known.sum(axis=1) > policy_order.PICKS)
@@ -66,6 +71,14 @@ def test_all_of_it(data: Path) -> None:
     assert first > value["best_first"] > last
     tau = values(report, metric="kendall_tau")["logged"]
     assert 0.5 < tau.low <= tau.value <= tau.high <= 1.0
+    agreed = values(report, metric="kendall_tau", protocol="learned_vs_logged")["learned"]
+    assert -1.0 <= agreed.low <= agreed.value <= agreed.high <= 1.0
+    assert set(values(report, metric="rating", protocol="ten_picks/learned")) == set(fidelity.AGENTS)
+    assert set(values(report, metric="log_likelihood", protocol="value", against=None)) == {
+        "learned",
+        "base_rate",
+        "logistic",
+    }
     clicks = values(report, dataset="open-bandit", protocol="men/ips")
     assert tuple(clicks) == tuple(fidelity.POLICIES)
     assert clicks["unclicked"].value < clicks["random"].value < clicks["clicked"].value
@@ -232,3 +245,26 @@ def test_the_ceiling_by_hand() -> None:
     best, worst = fidelity.ceiling(told, np.array([0, 1]))
     assert best == pytest.approx((np.mean(range(2, 12)) + 2.0) / 2)
     assert worst == pytest.approx((np.mean(range(10)) + 2.0) / 2)
+
+
+# -- the learned user's lives --------------------------------------------------------------------------------
+
+
+def test_distances_by_hand() -> None:
+    assert heads.apart(np.array([1.0, 2.0]), np.array([1.0, 3.0])) == 0.5
+    found = heads.Lived(np.zeros(1), np.array([0.0, 0.0, 1.0, 1.0]), np.array([0, 0, 1, 1]))
+    np.testing.assert_array_equal(heads.halves(found, 5), 1.0)
+
+
+def test_sessions_are_as_long_as_leaving_is_likely() -> None:
+    """Who leaves after every turn with one chance in four stays four turns on average."""
+    head = Head(Classes("numbers", (0.0, 1.0), (0.75, 0.25)), 2, LEAVE, 1, rngs=nnx.Rngs(0))
+    extra = np.tile(np.array([np.log(2.0), 0.0, 0.0, 0.0, 1.0], np.float32), (4000, 1))
+    nothing = np.zeros((4000, 2), np.float32)
+    plain = np.zeros(4000, np.float32)
+    begun = Rows(
+        np.arange(4000), np.full(4000, -1), nothing, nothing, plain, extra, np.zeros(4000, int), plain * np.nan, plain
+    )
+    found = heads._lengths(head, begun, np.ones(3), np.random.default_rng(0))
+    assert found.mean() == pytest.approx(4.0, abs=0.2)
+    assert (found == 1.0).mean() == pytest.approx(0.25, abs=0.03)
