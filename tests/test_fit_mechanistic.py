@@ -13,7 +13,7 @@ import pytest
 from jaxreco.base import Catalog
 from jaxreco.data.log import Items, Log
 from jaxreco.errors import DataError, JaxrecoError
-from jaxreco.fit import mechanistic, mindset_folder, minds, objective, world
+from jaxreco.fit import mechanistic, minds, mindset_folder, objective, world
 from jaxreco.fit.mechanistic import MechanisticConfig
 from jaxreco.fit.minds import Mind, Past, Seeker
 from jaxreco.users import people
