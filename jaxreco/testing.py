@@ -725,7 +725,7 @@ def _numbers(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]
         value = getattr(tree, field.name)
         if dataclasses.is_dataclass(value):
             yield from _numbers(value, (*path, field.name))
-        elif np.ndim(value) == 0 and isinstance(value, (np.generic, np.ndarray, jax.Array)):
+        elif isinstance(value, (np.generic, np.ndarray, jax.Array)) and value.ndim == 0:
             yield (*path, field.name)
 
 
