@@ -178,6 +178,21 @@ def circle() -> tuple[Any, Any]:
     return fitted(in_a_circle())
 
 
+def test_only_what_is_learned_of_items_by_name_decays():
+    task = fitting.prepare(KEY, in_a_circle(), np.ones((10, 2)), SMALL, CONFIG)
+    params = nnx.state(task.network)
+    config = dataclasses.replace(CONFIG, weight_decay=0.5)
+    update = fitting.optimiser(config, 10)
+    nothing = jax.tree.map(jnp.zeros_like, params)
+    state = update.init(params)
+    for _ in range(5):  # past the first step of the warm-up, whose rate is 0
+        change, state = update.update(nothing, state, params)
+    fallen = {
+        name for name, moved in nnx.to_pure_dict(change).items() if any(np.any(leaf) for leaf in jax.tree.leaves(moved))
+    }
+    assert fallen == set(fitting.ITEM_VECTORS)
+
+
 def test_a_planted_habit_is_learned(circle):
     """Who knows the habit needs 0.9 of 1/1.1-odds... nats: entropy of .91 for one item and .01 for nine others."""
     task, fitter = circle

@@ -27,6 +27,7 @@ from jaxreco.users.network import ItemTable, NetworkConfig, UserNetwork
 Array = jax.Array
 
 MANY_ITEMS, DRAWN = 4096, 1024  # in a larger catalog so many items stand for all of it
+ITEM_VECTORS = ("named", "long")  # parameters of `UserNetwork`
 STEPS, UPDATES = 100, 2000  # of an epoch, and of a whole fit, about
 SMOOTHING = 0.75  # power of the counts by which items are drawn (Mikolov et al. 2013)
 
@@ -37,7 +38,8 @@ class FitConfig:
 
     Args:
       epochs: at most. patience: epochs without a better likelihood of people held back after which the fit ends.
-      batch: windows a step. learning_rate: of Adam with decoupled weight decay, falling to 0 by a cosine.
+      batch: windows a step. learning_rate: of Adam, falling to 0 by a cosine. weight_decay: of what is learned of items by
+        their names, decoupled: what few people took stays near what its content tells.
       horizon: H, events ahead of each moment that are foreseen, each as if it were the next.
       negatives: items drawn to stand for the catalog; 0 for all of it. held_back: share of people who are not fitted to, but
         say when to stop. untold: share of windows whose events are read without what is known of them beside the item.
@@ -47,7 +49,7 @@ class FitConfig:
     patience: int = 4
     batch: int = 64
     learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
+    weight_decay: float = 0.5
     horizon: int = 10
     negatives: int = 0
     held_back: float = 0.1
@@ -172,10 +174,18 @@ def steps(task: Task, config: FitConfig) -> int:
 
 
 def optimiser(config: FitConfig, steps: int) -> optax.GradientTransformation:
-    """AdamW (Loshchilov & Hutter 2019) with clipping; a short warm-up, then a cosine to 0."""
+    """AdamW (Loshchilov & Hutter 2019) with clipping; a short warm-up, then a cosine to 0. Only items' vectors decay."""
     total = config.epochs * steps
     rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, 1 + total // 20, 1 + total)
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=config.weight_decay))
+    return optax.chain(
+        optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=config.weight_decay, mask=_of_names)
+    )
+
+
+def _of_names(params: Any) -> Any:
+    """Which parameters are vectors of items by their names: bool for each leaf."""
+    names = [jax.tree_util.DictKey(name) for name in ITEM_VECTORS]
+    return jax.tree_util.tree_map_with_path(lambda path, _: any(name in path for name in names), params)
 
 
 def epoch(key: Array, task: Task, fitter: Fitter, config: FitConfig) -> tuple[Fitter, dict[str, float]]:
