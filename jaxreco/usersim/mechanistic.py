@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreco.content.known import labels
 from jaxreco.data.log import Log
 from jaxreco.fit import mechanistic, minds
 from jaxreco.fit.minds import Past
 from jaxreco.users import tastes
-from jaxreco.usersim.scorers import described
 
 Array = jax.Array
 
@@ -35,7 +35,7 @@ class Mechanistic:
         """By maximum likelihood with a prior; the log's times are left out, for histories have none."""
         log = dataclasses.replace(train, time=None)
         config = mechanistic.usual(log, epochs=self.epochs)
-        task = mechanistic.prepare(log, described(log.items), config, self.seed)
+        task = mechanistic.prepare(log, labels(log.items), config, self.seed)
         fitter, key = mechanistic.begin(task, config), jax.random.key(self.seed)
         while not mechanistic.is_over(fitter, config):
             fitter, _ = mechanistic.epoch(key, task, fitter, config)
