@@ -42,9 +42,8 @@ class Rows(NamedTuple):
         return Rows(*(column[chosen] for column in self))
 
     def plain(self) -> Rows:
-        """Without hidden states and items: what a regression on plain numbers sees."""
-        nothing = np.zeros((len(self.person), 0), np.float32)
-        return self.nameless()._replace(hidden=nothing, vector=nothing)
+        """Without hidden states and items: what a regression on plain numbers sees. Shapes stay, so that nothing is compiled anew."""
+        return self.nameless()._replace(hidden=np.zeros_like(self.hidden), vector=np.zeros_like(self.vector))
 
     def nameless(self) -> Rows:
         """Where items are known by what is usual with them."""
@@ -52,7 +51,7 @@ class Rows(NamedTuple):
 
     def nothing(self) -> Rows:
         """Without anything: what leads to the base rate."""
-        return self.plain()._replace(usual=np.zeros_like(self.usual), extra=self.extra[:, :0])
+        return self.plain()._replace(usual=np.zeros_like(self.usual), extra=np.zeros_like(self.extra))
 
 
 def fit(classes: Classes, rows: Rows, seed: int = 0, ridges: tuple[float, ...] = RIDGES) -> Head:
@@ -62,7 +61,7 @@ def fit(classes: Classes, rows: Rows, seed: int = 0, ridges: tuple[float, ...] =
     """
     rows = rows.nameless()
     problem, every = _Problem.of(classes, rows), np.ones(len(rows.person))
-    if rows.hidden.shape[1] == 0:
+    if not rows.hidden.any():
         return problem.solve(every, ridges[0])
     people = np.unique(rows.person)
     part = np.array_split(np.random.default_rng(seed).permutation(people), FOLDS)
