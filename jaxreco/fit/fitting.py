@@ -299,14 +299,10 @@ def _window(
 
     Of a moment with several events ahead each counts for a part of one.
     """
-    to_past, to_read = (None, None) if key is None else jax.random.split(key)
-    length, memory = model.config.window, model.config.remembered
-    before = window.start - memory + jnp.arange(memory)
-    past = model.past(_item(events, before, before >= window.first), table, to_past)
-    at = window.start + jnp.arange(length)
+    at = window.start + jnp.arange(model.config.window)
     there = at < window.end
-    item = _item(events, at, there)
-    hidden = model.read(past, item, told * events.about[at], table, to_read)[:-1]
+    states, item = states_of(model, table, events, window, told, key)
+    hidden = states[:-1]
     ahead = at[:, None] + jnp.arange(horizon)
     coming = there[:, None] & (ahead < window.last)
     found = objective.log_likelihood(hidden, _item(events, ahead, coming), table, drawn)
@@ -315,6 +311,21 @@ def _window(
     done = jax.tree.map(lambda leaf: leaf[jnp.minimum(at, leaf.shape[0] - 1)], events.said)
     said = feedback.log_likelihood(model, hidden, vector, item, done, told)
     return jnp.append(jnp.sum(mean), said), jnp.sum(there).astype(jnp.float32)
+
+
+def states_of(
+    model: UserNetwork, table: ItemTable, events: Events, window: Windows, told: Array, key: Array | None
+) -> tuple[Array, Array]:
+    """(hidden f32[T + 1, d], item i32[T]) of one window: states before each of its events and after the last. The key is consumed.
+
+    Args: told f32[], 0 where nothing is known of events but their items.
+    """
+    to_past, to_read = (None, None) if key is None else jax.random.split(key)
+    before = window.start - model.config.remembered + jnp.arange(model.config.remembered)
+    past = model.past(_item(events, before, before >= window.first), table, to_past)
+    at = window.start + jnp.arange(model.config.window)
+    item = _item(events, at, at < window.end)
+    return model.read(past, item, told * events.about[at], table, to_read), item
 
 
 def _item(events: Events, at: Array, there: Array) -> Array:

@@ -19,7 +19,7 @@ from jaxreco.data.log import Log
 from jaxreco.fit import events as reading
 from jaxreco.fit import feedback
 from jaxreco.fit.events import HOUR_S, Windows
-from jaxreco.fit.fitting import Task
+from jaxreco.fit.fitting import Task, states_of
 from jaxreco.fit.regression import Rows
 from jaxreco.users.heads import LOG, Classes, click_features, gap_features, leave_features, standing
 from jaxreco.users.network import UserNetwork
@@ -78,11 +78,7 @@ def _read(graph: Any, params: Any, batch: Windows, given: tuple[Any, ...]) -> Ar
     table = model.items(content, known)
 
     def person(window: Windows) -> Array:
-        item_of = lambda at, there: jnp.where(there, events.item[jnp.clip(at, 0, events.item.shape[0] - 1)], -1)  # noqa: E731
-        before = window.start - model.config.remembered + jnp.arange(model.config.remembered)
-        past = model.past(item_of(before, before >= window.first), table)
-        at = window.start + jnp.arange(model.config.window)
-        return model.read(past, item_of(at, at < window.end), events.about[at], table)
+        return states_of(model, table, events, window, jnp.float32(1.0), None)[0]
 
     return jax.vmap(person)(batch)
 
