@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from jaxreco import cli
 from jaxreco.data import sets
 from jaxreco.errors import DataError
-from jaxreco.fit import fitting, folder
+from jaxreco.fit import fitting, folder, mindset_folder
 
 SIZE = ("--epochs", 4, "--width", 8, "--layers", 1, "--window", 8)
 FILES = {"config.json", "items.npz", "metrics.jsonl", "checkpoint", "model", "heads.npz", "heads.json"}
@@ -212,3 +212,86 @@ def test_a_model_of_another_catalog_is_refused(fitted, tmp_path):
     log = sets.load(write_log(tmp_path / "more", items=10))
     with pytest.raises(DataError, match="fitted to the 9 items"):
         folder.load(fitted[0]).check(log)
+
+
+# -- the mechanistic user --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mindset(data) -> tuple[pathlib.Path, Any]:
+    out = data.parent / "mindset"
+    return out, run("fit", "--user-model", "mindset", "--data", data, "--out", out, "--epochs", 2)
+
+
+def test_a_world_of_the_log_is_left(mindset, data):
+    out, result = mindset
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert {path.name for path in out.iterdir()} == {"config.json", "world.npz", "metrics.jsonl"}
+    for word in ("mindset", "mindset, as it is by default", "popularity", "any item alike"):
+        assert word in result.output
+    world, log = mindset_folder.load(out), sets.load(data)
+    assert (world.catalog.n_items, world.params.population.size) == (9, 30)
+    assert world.names.titles == tuple(log.items.titles)
+    np.testing.assert_array_equal(world.users, log.user_ids)
+    np.testing.assert_array_equal(world.log.item, log.item)
+    np.testing.assert_array_equal(world.log.user, log.user)
+    assert world.params.affinity == np.float32(world.config["parameters"]["affinity"]) != 5.0
+    assert mindset_folder.is_one(out)
+    with pytest.raises(DataError, match="holds no user model"):
+        folder.load(out)
+
+
+def test_people_of_the_log_live_in_it(mindset):
+    import jaxreco
+    from jaxreco.base import EnvParams
+    from jaxreco.env import RecoEnv
+    from jaxreco.users.mindset import Mindset
+
+    world = mindset_folder.load(mindset[0])
+    env = RecoEnv(
+        name="World",
+        version="0",
+        user_model=Mindset(len(world.names.categories), 3, 9),
+        n_items=9,
+        slate_size=3,
+        history_length=9,
+        names=world.names,
+        log=world.log,
+    )
+    params = EnvParams(catalog=world.catalog, user=world.params)
+    env.check(params)
+    agent, fitted = jaxreco.make_agent("popularity", jax.random.key(0), env, params)
+    lived = jaxreco.rollout(jax.random.key(1), env, params, agent, fitted, users=8, turns=4)
+    assert all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(lived.metrics.life))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--width", 8), ("--width is of a network", "leave it out")),
+        (("--window", 8), ("--window is of a network",)),
+    ],
+)
+def test_options_of_a_network_are_refused(data, tmp_path, options, words):
+    refused(run("fit", "--user-model", "mindset", "--data", data, "--out", tmp_path / "new", *options), *words)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_fit_of_the_mechanistic_user_cannot_be_resumed(data, tmp_path, mindset):
+    refused(run("fit", "--user-model", "mindset", "--data", data, "--resume", tmp_path), "cannot be resumed")
+    refused(run("fit", "--user-model", "mindset", "--data", data, "--out", mindset[0]), "is not empty")
+
+
+def test_a_broken_world_is_refused(mindset, fitted, tmp_path):
+    with pytest.raises(DataError, match="holds no mechanistic user"):
+        mindset_folder.load(fitted[0])
+    broken = shutil.copytree(mindset[0], tmp_path / "broken")
+    config = json.loads((broken / "config.json").read_text())
+    for changed, words in (({"format": 9}, "has format 9"), ({"parameters": {"charm": 1.0}}, "none of this version")):
+        (broken / "config.json").write_text(json.dumps({**config, **changed}))
+        with pytest.raises(DataError, match=words):
+            mindset_folder.load(broken)
+    (broken / "config.json").write_text(json.dumps(config))
+    (broken / "world.npz").write_bytes(b"nothing")
+    with pytest.raises(DataError, match="world.npz"):
+        mindset_folder.load(broken)
