@@ -88,9 +88,7 @@ def load(source: Path) -> Living:
     params = learned(its.params, model.network, table, stand_ins(table), model.feedback, its.histories(), said)
     scale = {f"value_{name}": model.config["scale"][f"value_{name}"] for name in ("mean", "spread")}
     params = params.replace(**scale)
-    return Living(
-        its, params.replace(base=_base(params, its.catalog.popularity, float(kept["click_rate"])))
-    )
+    return Living(its, params.replace(base=_base(params, its.catalog.popularity, float(kept["click_rate"]))))
 
 
 def stand_ins(table: fitting.ItemTable) -> StandIns:

@@ -370,7 +370,7 @@ def own_novelty(
         at = np.flatnonzero(
             place * TELLING // count > (place - 1) * TELLING // count
         )  # evenly over the person's events
-    few = dataclasses.replace(config, negatives=min(config.negatives or DRAWN, DRAWN))
+    few = dataclasses.replace(config, negatives=DRAWN if task.catalog.n_items > 2 * DRAWN else 0)
     prior = values(raw)["seeking"]
     slope, bend = np.zeros(len(starts)), np.zeros(len(starts))
     for start in range(0, len(at), ROWS):
@@ -449,7 +449,7 @@ def _bends(
 ) -> tuple[Array, Array]:
     """First and second derivatives f32[B] of the log-likelihood at moments i32[B] by novelty f32[]."""
     *fixed, share = given
-    drawn = objective.draw(jax.random.key(0), share, config.negatives)
+    drawn = objective.draw(jax.random.key(0), share, config.negatives) if config.negatives else None
 
     def both(one: Array) -> tuple[Array, Array]:
         def slope(novelty: Array) -> Array:

@@ -59,7 +59,7 @@ def save(folder: Path, world: World) -> None:
     arrays |= {f"name_{name}": np.array(getattr(world.names, name)) for name in NAMES}
     arrays |= {
         "clickbait": np.asarray(world.params.clickbait),
-        "users": world.users,
+        "users": np.array(np.asarray(world.users).tolist()),  # texts as such: objects would be pickled
         "log_user": world.log.user.astype(np.int32),
         "log_item": world.log.item.astype(np.int32),
     }
