@@ -181,14 +181,14 @@ class LearnedUser(Mindset):
         self, key: Array, state: LearnedState, slate: Array, params: LearnedParams, catalog: Catalog, context: Context
     ) -> tuple[LearnedState, Feedback, Instruction, Trace]:
         """The user walks through slate i32[K], and what it clicked it remembers. The key is consumed."""
-        before = state
-        state, feedback, said, trace = super().review(key, state, slate, params, catalog, context)
+        after, feedback, said, trace = super().review(key, state, slate, params, catalog, context)
         clicked = (feedback.actions & CLICK) != 0
-        values = self._values(key, before, slate, params)
+        values = self._values(key, state, slate, params)
         about = _about(feedback, values, params)
         memory = params.network.remember(state.memory, jnp.where(clicked, slate, -1), about, params.table)
-        tallies = _tallies(before.said, feedback, values, params)
-        return state.replace(memory=memory, level=params.level(memory.hidden), said=tallies), feedback, said, trace
+        level, tallies = params.level(memory.hidden), _tallies(state.said, feedback, values, params)
+        # `after` is a LearnedState too: the walk replaces fields of the state that it was given.
+        return after.replace(memory=memory, level=level, said=tallies), feedback, said, trace  # type: ignore[return-value]
 
     def revisit(  # type: ignore[override]
         self, key: Array, state: LearnedState, params: LearnedParams, context: Context
@@ -196,7 +196,8 @@ class LearnedUser(Mindset):
         """The mind at the opening of the next session, and the gap f32[] in hours. The key is consumed."""
         after, gap = super().revisit(key, state, params, context)
         hours = jnp.log1p(gap)
-        return after.replace(gaps=Gaps(hours, state.gaps.total + hours, state.gaps.number + 1.0)), gap
+        gaps = Gaps(hours, state.gaps.total + hours, state.gaps.number + 1.0)
+        return after.replace(gaps=gaps), gap  # type: ignore[return-value]
 
     def _known(  # type: ignore[override]
         self, uniform: Array, state: LearnedState, slate: Array, params: LearnedParams, catalog: Catalog
@@ -207,7 +208,9 @@ class LearnedUser(Mindset):
         for name in ACTIONS:
             if name in params.feedback:
                 head = params.feedback[name]
-                found[name] = jax.vmap(lambda o, head=head: head.at_least(o, 1.0))(_outlook(name, state, item, params))
+                found[name] = jax.vmap(lambda o, head=head: head.at_least(o, jnp.float32(1.0)))(
+                    _outlook(name, state, item, params)
+                )
         if "like" not in found and "value" in params.feedback:
             head = params.feedback["value"]
             outlook = _outlook("value", state, item, params)
@@ -218,7 +221,7 @@ class LearnedUser(Mindset):
         if "leave" in params.feedback:
             head = params.feedback["leave"]
             extra = leave_features(state.turns + 1.0, state.minutes, state.said["leave"].heard())
-            leaves = head.at_least(head.outlook(state.memory.hidden, _nothing(params), extra), 1.0)
+            leaves = head.at_least(head.outlook(state.memory.hidden, _nothing(params), extra), jnp.float32(1.0))
             found["leave"] = jnp.broadcast_to(leaves, slate.shape)
         return Known(**found)
 
