@@ -72,8 +72,6 @@ def fit_command(
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the table at the end.")] = False,
 ) -> None:
     """Fit a simulated user to a log, by maximum likelihood; people held back say when it is enough."""
-    import jax
-
     from jaxreco import run as runs
     from jaxreco.data import sets
     from jaxreco.fit import finish, fitting, living
@@ -107,7 +105,7 @@ def fit_command(
     with Console(stderr=True).status("heads: fitting what hidden states say, and calibrating"):
         finished = finish.finish(fitting.with_weights(task, fitter.best), task, log)
         if log.n_items > 1:  # nobody lives in a shop that is all one item
-            living.keep(run.folder, log, jax.device_get(task.content), finished.heads, run.config["seed"])
+            living.keep(run.folder, log, task, finished.heads, run.config["seed"])
     kept.keep(run, fitter, finished)
     show(run, task, fitter, time.perf_counter() - began, Console())
     show_heads(finished, Console())

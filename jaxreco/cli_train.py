@@ -137,6 +137,10 @@ def evaluate_command(
     seed: Annotated[
         int | None, typer.Option(help="Seed of the users.  [default: the run's]", show_default=False)
     ] = None,
+    user_model: Annotated[
+        pathlib.Path | None,
+        typer.Option(metavar="FOLDER", help="Other users of the same items: of jaxreco fit.  [default: the run's]"),
+    ] = None,
     json: Annotated[pathlib.Path | None, typer.Option(metavar="FILE", help="Write the results as JSON.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an output file that exists.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the table.")] = False,
@@ -155,6 +159,8 @@ def evaluate_command(
     job = build({**found.config, "plan": plan})
     learner, warnings = checkpoint.restore(found.checkpoint, job.begin(), job.meta())
     _warn(warnings, console)
+    if user_model is not None:
+        job = _among(job, user_model)
     seed = job.config["seed"] if seed is None else seed
     standing = _standing(job, learner, users, seed, began, console)
     standing.show(Console())
@@ -193,6 +199,24 @@ def build(config: dict[str, Any]) -> Job:
     agent, agent_params = jaxreco.make_agent(config["agent"], _key(config["seed"], "agent"), env, params)
     agent = hard_of_hearing(agent, "masked" if config.get("blind") else "real")
     return Job(config, env, params, agent, agent_params, train)
+
+
+def _among(job: Job, user_model: pathlib.Path) -> Job:
+    """The job with other users, to whom the trained agent is set as it is. Raises JaxrecoError for users of other items."""
+    import numpy as np
+
+    static = [*job.config.get("world", ()), f"choice={job.config.get('choice', 'cascade')}"]
+    env, params = cli_world.make_world(job.config["env"], static=static, user_model=user_model)
+    same = [
+        np.array_equal(getattr(params.catalog, name), getattr(job.params.catalog, name))
+        for name in ("embedding", "category", "tags")
+    ]
+    if env.n_items != job.env.n_items or not all(same):
+        raise JaxrecoError(
+            f"The users in {user_model} know other items than the run's, or them otherwise: fit both to the same log with the same "
+            "--seed and --content."
+        )
+    return dataclasses.replace(job, env=env, params=params)
 
 
 def _begun(asked: dict[str, Any], out: pathlib.Path | None) -> tuple[runs.Run, Job, Any]:

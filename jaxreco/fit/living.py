@@ -41,13 +41,17 @@ class Living(NamedTuple):
     params: LearnedParams
 
 
-def keep(into: Path, log: Log, content: np.ndarray | None, heads: dict[str, Head], seed: int) -> None:
+def keep(into: Path, log: Log, task: fitting.Task, heads: dict[str, Head], seed: int) -> None:
     """Write the two files. Raises DataError for a log of which no world can be made.
 
-    Args: log: all of it. content f32[I, D] of its items. seed: of what priors draw.
+    The catalog is told by the people fitted to, as that of the mechanistic user is (`mechanistic.prepare`): agents that were trained
+    among the one kind of user can be set before the other.
+
+    Args: log: all of it. seed: of what priors draw.
     """
     taken = reading.taken(log)
-    catalog, names = world.catalog_of(taken, content)
+    theirs = taken.rows(np.isin(taken.user, task.people[0]))
+    catalog, names = world.catalog_of(theirs, np.asarray(task.content))
     population, users = world.population_of(taken, catalog, seed)
     params = mechanistic.params_of(taken, catalog, names, population)
     row = np.searchsorted(users, taken.user)
