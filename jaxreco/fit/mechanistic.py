@@ -303,7 +303,7 @@ def _given(task: Task) -> tuple[Any, ...]:
 
 def bare(params: MindsetParams) -> MindsetParams:
     """The parameters without their people."""
-    return dataclasses.replace(params, population=None)
+    return dataclasses.replace(params, population=None)  # type: ignore[arg-type]
 
 
 def _steps(task: Task, config: MechanisticConfig) -> int:
