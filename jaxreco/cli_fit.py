@@ -295,22 +295,18 @@ def show_heads(finished: Finished, console: Console) -> None:
     if not finished.judged:
         return
     table = Table(
-        title="\nheads, on people held back", title_justify="left", title_style="bold", box=None, pad_edge=False
-    )
-    table.add_column("head")
-    for column in ("rows", "nats a row", "over base rate", "over regression", "AUC", "ECE"):
+        title="heads, on people held back: nats a row, and more than by", title_justify="left", title_style="bold",
+        box=None, pad_edge=False,
+    )  # fmt: skip
+    table.add_column("head", no_wrap=True)
+    for column in ("rows", "nats", "base rate", "regression", "AUC", "ECE"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, judged in finished.judged.items():
         found = quality(judged)
-        gains = (f"{x[0]:+.3f} ({x[1]:+.3f} to {x[2]:+.3f})" for x in (found.over_base, found.over_plain))
-        table.add_row(
-            f"[cyan]{name}[/cyan]",
-            f"{found.rows:,}",
-            f"{found.nats:.3f}",
-            *gains,
-            f"{found.auc:.3f}",
-            f"{found.ece:.3f}",
-        )
+        gains = (f"{x[0]:+.3f} ±{(x[2] - x[1]) / 2:.3f}" for x in (found.over_base, found.over_plain))
+        numbers = (f"{found.rows:,}", f"{found.nats:.3f}", *gains, f"{found.auc:.3f}", f"{found.ece:.3f}")
+        table.add_row(f"[cyan]{name}[/cyan]", *numbers)
+    console.print()
     console.print(table)
     prior = [name for name in ALL if name not in finished.heads]
     console.print(f"The log says nothing of {', '.join(prior)}: those stay priors." if prior else "", highlight=False)
