@@ -156,10 +156,16 @@ def test_what_a_log_itself_tells_of_its_items() -> None:
     assert known.known_of(Items(np.arange(3), titles=["", " ", ""])) == (None, "none")
 
 
-def test_labels_stand_beside_texts() -> None:
-    items = Items(np.arange(3), titles=["a war", "a love", "the war"], codes=np.array([[1], [0], [1]], np.int32))
+def test_labels_stand_beside_what_texts_have_of_their_own() -> None:
+    titles = ["a war", "", "a love", "the war"]
+    items = Items(np.arange(4), titles=titles, codes=np.array([[1], [0], [0], [1]], np.int32))
     vectors, words = known.known_of(items)
     assert vectors is not None
     assert words == "codes and texts by LSA"
     np.testing.assert_array_equal(vectors[:, :2], known.labels(items))
-    np.testing.assert_allclose(vectors[:, 2:], text.encode(["a war", "a love", "the war"]).vectors, rtol=1e-6)
+    texts, encoded = vectors[:, 2:], text.encode(titles).vectors
+    assert not texts[1].any()
+    np.testing.assert_allclose(texts.mean(axis=0), 0.0, atol=1e-6)
+    np.testing.assert_allclose(texts[0] - texts[2], encoded[0] - encoded[2], atol=1e-6)
+    alike, _ = known.known_of(Items(np.arange(3), titles=["an artist"] * 3))
+    np.testing.assert_allclose(alike, 0.0, atol=1e-6)

@@ -9,14 +9,19 @@ from jaxreco.data.log import Items
 
 
 def known_of(items: Items) -> tuple[np.ndarray | None, str]:
-    """(f32[I, D], where it comes from): `labels` beside texts by LSA; None where a log has neither."""
+    """(f32[I, D], where it comes from): `labels` beside texts by LSA; None where a log has neither.
+
+    Texts are told as how they differ from the mean text: what all have in common ("artist") tells nothing, and would outweigh
+    what is learned of items by name.
+    """
     parts: dict[str, np.ndarray] = {}
     found = labels(items)
     if found is not None:
         parts["codes" if items.categories is None else "categories"] = found
     texts = text.describe(items)
     if any(words.strip() for words in texts):
-        parts["texts by LSA"] = text.encode(texts).vectors
+        vectors, there = text.encode(texts)
+        parts["texts by LSA"] = np.where(there[:, None], vectors - vectors[there].mean(axis=0), np.float32(0.0))
     if not parts:
         return None, "none"
     return np.concatenate(list(parts.values()), axis=1), " and ".join(parts)
