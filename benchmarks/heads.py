@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreco.benchmarks.report import Report, Row, Say, plain_table, three
-from jaxreco.content.known import labels
+from jaxreco.content.known import known_of
 from jaxreco.data import sets, splits
 from jaxreco.data.log import Log
 from jaxreco.fit import answers, events, finish, fitting, folder, moments, quality, regression
@@ -56,7 +56,7 @@ def fit(log: Log, train: Log, epochs: int, seed: int = 0, judge: bool = True) ->
     """A user fitted to the people of `train`, rows of `log`. Args: judge, whether to fit what it is compared with too."""
     network, config = fitting.usual(train, {}, {"epochs": epochs})
     begin, key = jax.random.split(jax.random.key(seed))
-    task = fitting.prepare(begin, train, labels(train.items), network, config, seed)
+    task = fitting.prepare(begin, train, known_of(train.items)[0], network, config, seed)
     fitter = fitting.begin(task, config)
     while not fitting.is_over(fitter, config):
         fitter, _ = fitting.epoch(key, task, fitter, config)
