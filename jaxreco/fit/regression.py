@@ -20,7 +20,7 @@ Array = jax.Array
 RIDGES = (10.0, 100.0, 1000.0)  # of hidden states and items; tried on people who are not fitted to
 PLAIN = 1.0  # ridge of plain numbers
 FOLDS, MANY = 4, 200  # folds of so few people; of more, one is enough
-STEPS = 100
+STEPS, NEAR = 100, 1e-6  # of L-BFGS; it ends where a step gains so small a part
 CERTAIN = {"stretch": 10.0, "shift": 1.0, "widths": 20.0}  # inverse variances of a calibration's changes before any row
 
 
@@ -208,7 +208,11 @@ def _least(value_and_grad: Any, begin: Any) -> Any:
         return float(value), np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(slope)]).astype(np.float64)
 
     found = minimize(
-        at, np.concatenate([np.ravel(leaf) for leaf in leaves]), jac=True, method="L-BFGS-B", options={"maxiter": STEPS}
+        at,
+        np.concatenate([np.ravel(leaf) for leaf in leaves]),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": STEPS, "ftol": NEAR},
     )
     return back(found.x)
 
