@@ -123,6 +123,20 @@ def test_figures_by_hand():
     assert (mean, low, high) == (1.75, 1.0, 2.0)
 
 
+def test_parts_of_different_classes_are_judged_together():
+    def part(cuts: int) -> quality.Judged:
+        nats, table = np.zeros(4), np.full((4, cuts), 0.5)
+        return quality.Judged(
+            np.arange(4), nats, nats, nats, table, np.round(np.linspace(0, 1, 4))[:, None] + 0 * table
+        )
+
+    found = quality.together([part(1), part(3)])
+    assert found.chance.shape == (8, 3)
+    assert np.isnan(found.reached[:4, 1:]).all()
+    assert quality.quality(found).ece == pytest.approx(0.0)
+    assert np.isfinite(quality.quality(found).auc)
+
+
 # -- what a log knows ----------------------------------------------------------------------------------------
 
 

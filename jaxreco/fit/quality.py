@@ -59,13 +59,27 @@ def judge(head: Head, base: Head, plain: Head, rows: Rows) -> Judged:
 
 
 def together(parts: list[Judged]) -> Judged:
-    """Of several groups of people, each judged by a head that was not fitted to them."""
-    return Judged(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    """Of several groups of people, each judged by a head that was not fitted to them.
+
+    Quantiles of different people make classes of different numbers: the cuts that a part lacks are as if the log did not show them.
+    """
+    cuts = max(each.chance.shape[1] for each in parts)
+
+    def widened(each: Judged) -> Judged:
+        lacking = ((0, 0), (0, cuts - each.chance.shape[1]))
+        return each._replace(
+            chance=np.pad(each.chance, lacking), reached=np.pad(each.reached, lacking, constant_values=np.nan)
+        )
+
+    return Judged(*(np.concatenate(columns) for columns in zip(*(widened(each) for each in parts), strict=True)))
 
 
 def quality(found: Judged, seed: int = 0) -> Quality:
     """The figures."""
-    middle = int(np.abs(np.nanmean(found.reached, axis=0) - 0.5).argmin())
+    shown = ~np.isnan(found.reached).all(axis=0)
+    share = np.full(len(shown), np.inf)
+    share[shown] = np.nanmean(found.reached[:, shown], axis=0)
+    middle = int(np.abs(share - 0.5).argmin())
     known = ~np.isnan(found.reached[:, middle])
     rng = np.random.default_rng(seed)
     likely = np.where(
