@@ -24,6 +24,7 @@ from jaxreco.fit import fitting, folder, mindset_folder
 
 SIZE = ("--epochs", 4, "--width", 8, "--layers", 1, "--window", 8)
 FILES = {"config.json", "items.npz", "metrics.jsonl", "checkpoint", "model", "heads.npz", "heads.json"}
+FILES |= {"world.npz", "people.npz"}  # to live in a world
 
 
 def run(*arguments: object) -> Any:
