@@ -301,6 +301,7 @@ def _tables(name: str, values: dict[str, dict[str, dict[str, Ratio]]]) -> Iterat
     ratios = [f"1:{ratio}" for ratio in RATIOS]
     heads = [f"{protocol}\n{ratio}" for protocol in values for ratio in ratios]
     table = plain_table("", *heads, words=1, title=f"{name}, precision and recall")
+    table.padding = (0, 1, 0, 0)  # the longest name of a row beside six columns
     for agent in next(iter(values.values())):
         pairs = [
             [each[agent][f"{metric}@{ratio}"].value() for metric in ("precision", "recall")]
