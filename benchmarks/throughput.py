@@ -32,7 +32,9 @@ RATES = {
     "env_alone": "world alone",
     "with_policy": f"world and {POLICY}",
     "training": f"training {POLICY}",
+    "learned": "fitted users alone",
 }
+LEARNED_USERS, LEARNED_HISTORY = 1024, 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +97,7 @@ def run(
     say: Callable[[str], None] = lambda text: None,
     peers: pathlib.Path | None = None,
     peers_python: str | None = None,
+    user_model: pathlib.Path | None = None,
     plan: Plan | None = None,
 ) -> Report:
     """Measure, and report.
@@ -103,13 +106,15 @@ def run(
       quick: fewer numbers of users, repeats and rounds.
       say: called with what is being measured.
       peers: folder of the rivals' scripts. peers_python: "recsim=PATH,recsim_ng=PATH", their interpreters.
-      plan: instead of the quick or full one.
+      user_model: folder of a fitted user (jaxreco fit), whose world is measured too. plan: instead of the quick or full one.
 
     Raises JaxrecoError for a folder or an interpreter that is not there.
     """
     began, load = time.perf_counter(), os.getloadavg()[0]
     plan = plan or (QUICK if quick else FULL)
     pythons = _pythons(peers, peers_python)
+    if user_model is not None and not user_model.is_dir():
+        raise JaxrecoError(f"There is no folder {user_model}: --user-model is a folder of jaxreco fit.")
     devices: set[str] = set()
 
     def ours(figure: Figure, what: str) -> None:
@@ -134,6 +139,12 @@ def run(
         rows.append(row)
         notes.append(note)
     tables = [_table(figures, plan.world)]
+    if user_model is not None:
+        say("fitted users")
+        learned, note = _learned(plan, user_model, devices)
+        rows += [row for figure in learned for row in _rows(figure, world="Learned-v0", **shared)]
+        tables.append(_table(learned, "Learned-v0"))
+        notes.append(note)
     if any(figure.rates for _, figure in theirs):
         tables.append(_rival_table(theirs, headline))
     return Report(
@@ -200,6 +211,23 @@ def _alone(plan: Plan, ours: Callable[[Figure, str], None]) -> list[Figure]:
         if figure.skipped:
             broken[figure.protocol] = figure.skipped
     return [figure for figure, _ in figures]
+
+
+def _learned(plan: Plan, user_model: pathlib.Path, devices: set[str]) -> tuple[list[Figure], str]:
+    """The world of a fitted user with random slates, and how much of the machine's rate of products of matrices that is."""
+    figure = Figure("learned", "random", LEARNED_USERS)
+    options = {"user_model": str(user_model.resolve()), "history_length": LEARNED_HISTORY}
+    found = measure(Spec("rollout", figure.users, "random", "Learned-v0", options, plan.seconds, plan.repeats))
+    figure.add(found)
+    devices.update([found["device"]] if "device" in found else [])
+    work = measure(Spec("work", figure.users, "random", "Learned-v0", options, plan.seconds, plan.repeats))
+    if "skipped" in work or not figure.rates:
+        return [figure], f"fitted users: {work.get('skipped', figure.skipped)}."
+    rate, median = statistics.median(work["rates"]), statistics.median(figure.rates)
+    return [figure], (
+        f"A turn of a fitted user is {work['flops'] / 1e6:.2f} million floating-point operations in products of matrices; that is "
+        f"{median * work['flops'] / rate:.0%} of the {rate / 1e9:,.0f} GFLOP/s of a product of 2,048 by 2,048 here."
+    )
 
 
 def _talking(plan: Plan, **shared: Any) -> tuple[Row, str]:

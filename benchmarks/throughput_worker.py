@@ -29,7 +29,8 @@ class Spec:
 
     Args:
       what: "slates" (random slates and nothing else), "rollout" (the world with an agent), "ratio" (its speed relative to
-        that of the world with `other_options`, taking turns) or "training".
+        that of the world with `other_options`, taking turns), "training", or "work" (what a fitted user's turn is, and how fast
+        the machine multiplies matrices).
       world, agent: registered names; world_options, other_options: statics of the world.
       users: B. seconds: of one repeat, about. repeats: how often.
       devices: host devices to force on CPU.
@@ -75,6 +76,8 @@ def main(text: str) -> dict[str, Any]:
     spec = Spec(**json.loads(text))
     if spec.what == "ratio":
         return {"ratios": speed_ratios(spec), "device": provenance.device()}
+    if spec.what == "work":
+        return {"flops": flops_of_a_turn(spec), "rates": products(spec), "device": provenance.device()}
     prepare = {"slates": slate_calls, "rollout": rollout_calls, "training": training_calls}[spec.what]
     ready = prepare(spec)
     if isinstance(ready, str):
@@ -105,6 +108,27 @@ def speed_ratios(spec: Spec) -> list[float]:
     (_, ours, turns), (_, theirs, _) = rollout_calls(spec), rollout_calls(other)
     each = [[time_calls(call, turns, spec.seconds / 2, 1)[0] for call in (ours, theirs)] for _ in range(spec.repeats)]
     return [mine / others for mine, others in each]
+
+
+def flops_of_a_turn(spec: Spec) -> float:
+    """Floating-point operations of the products of matrices in one turn of a fitted user, a product and a sum as two."""
+    import jaxreco
+
+    env, params = jaxreco.make(spec.world, **spec.world_options)
+    config, slots = params.user.network.config, env.slate_size
+    width, seen = config.width, 1 + config.window + slots
+    token = config.layers * (8 * width**2 + 2 * seen * width)
+    return 2.0 * (slots * token + 2 * width**2 + params.user.others.vector.size + slots * width)
+
+
+def products(spec: Spec, size: int = 2048) -> list[float]:
+    """Floating-point operations a second of a product of matrices f32[size, size], one figure a repeat."""
+    import jax
+    import jax.numpy as jnp
+
+    one = jnp.ones((size, size))
+    product = jax.jit(lambda x: x @ x)
+    return time_calls(lambda: jax.block_until_ready(product(one)), 2 * size**3, spec.seconds, spec.repeats)
 
 
 Ready = tuple[float, Callable[[], Any], int]  # compile seconds, the call, its user-turns
