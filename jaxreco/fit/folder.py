@@ -2,7 +2,7 @@
 
 `config.json` (the log and its fingerprint, the settings, what was held back), `items.npz` (ids, content, which items were met),
 `metrics.jsonl` (an epoch a line), `checkpoint/` (the whole fit, to go on with) and, once it is over, `heads.npz` with `heads.json`
-(heads, calibrated, and how good they are), `reliability.png`, and `model/` (the network that foresaw best). Plain arrays and Orbax; no
+(heads, calibrated, and how good they are), `reliability.png`, `fidelity.html` and `fidelity.json` (how far to trust it), and `model/` (the network that foresaw best). Plain arrays and Orbax; no
 pickles.
 """
 
@@ -30,7 +30,7 @@ from jaxreco.fit.finish import ALL, Finished
 from jaxreco.fit.fitting import FitConfig, Fitter, Task
 from jaxreco.fit.quality import Quality
 from jaxreco.learning import checkpoint
-from jaxreco.report import reliability
+from jaxreco.report import fit_page, reliability
 from jaxreco.run import Run
 from jaxreco.struct import Struct
 from jaxreco.users.heads import Classes, Head
@@ -120,8 +120,11 @@ def create(folder: Path, config: dict[str, Any], log: Log, task: Task) -> Run:
     return Run(folder, config)
 
 
-def keep(run: Run, fitter: Fitter, finished: Finished) -> None:
-    """Write what a fit that is over has found; the network last, because a folder with one is whole."""
+def keep(run: Run, fitter: Fitter, finished: Finished, foreseen: dict[str, float]) -> None:
+    """Write what a fit that is over has found; the network last, because a folder with one is whole.
+
+    Args: foreseen: who foresees people held back -> nats an event.
+    """
     arrays = {
         f"{name}.{part}": np.asarray(value)
         for name, head in finished.heads.items()
@@ -129,11 +132,13 @@ def keep(run: Run, fitter: Fitter, finished: Finished) -> None:
     }
     with files.written_whole(run.folder / HEADS) as file:
         np.savez(file, allow_pickle=False, **arrays)
-    judged = {name: dataclasses.asdict(quality.quality(each)) for name, each in finished.judged.items()}
+    found_good = {name: quality.quality(each) for name, each in finished.judged.items()}
+    judged = {name: dataclasses.asdict(each) for name, each in found_good.items()}
     kept = {name: {"classes": dataclasses.asdict(head.classes)} for name, head in finished.heads.items()}
     files.write_json(run.folder / QUALITY, {name: {**each, "quality": judged.get(name)} for name, each in kept.items()})
     if finished.judged:
-        reliability.draw(run.folder / "reliability.png", run.config["data"]["name"], finished.judged)
+        reliability.draw(run.folder / fit_page.PICTURE, run.config["data"]["name"], finished.judged)
+    fit_page.write(run.folder, run.config, foreseen, found_good, [name for name in ALL if name not in finished.heads])
     found = _Found(params=fitter.best, update=fitter.best_epoch)
     checkpoint.save(run.folder / MODEL, found, {**meta(run.config), "held_back_nll": float(fitter.best_nll)})
 

@@ -18,7 +18,7 @@ from jaxreco.content import fusion, store
 from jaxreco.content.known import known_of
 from jaxreco.data.log import Log
 from jaxreco.errors import DataError, JaxrecoError
-from jaxreco.fit import finish, fitting, folder, living
+from jaxreco.fit import baselines, finish, fitting, folder, living
 from jaxreco.fit.finish import Finished
 from jaxreco.fit.fitting import FitConfig, Fitter, Task
 from jaxreco.learning import checkpoint
@@ -123,7 +123,8 @@ def finished(fit: Fit, log: Log) -> Finished:
     found = finish.finish(fitting.with_weights(task, fitter.best), task, log)
     if log.n_items > 1:  # nobody lives in a shop that is all one item
         living.keep(run.folder, log, task, found.heads, run.config["seed"])
-    folder.keep(run, fitter, found)
+    nats = baselines.rows(task, fitter, run.config["fit"]["horizon"])
+    folder.keep(run, fitter, found, nats)
     return found
 
 
