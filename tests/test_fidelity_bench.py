@@ -263,7 +263,16 @@ def test_sessions_are_as_long_as_leaving_is_likely() -> None:
     nothing = np.zeros((4000, 2), np.float32)
     plain = np.zeros(4000, np.float32)
     begun = Rows(
-        np.arange(4000), np.full(4000, -1), nothing, nothing, plain, extra, np.zeros(4000, int), plain * np.nan, plain
+        np.arange(4000),
+        np.full(4000, -1),
+        nothing,
+        nothing,
+        plain,
+        extra,
+        extra,
+        np.zeros(4000, int),
+        plain * np.nan,
+        plain,
     )
     found = heads._lengths(head, begun, np.ones(3), np.random.default_rng(0))
     assert found.mean() == pytest.approx(4.0, abs=0.2)

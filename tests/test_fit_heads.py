@@ -35,9 +35,10 @@ def log_of(user: Any, item: Any, n_items: int, **columns: Any) -> Log:
 def rows_of(location: np.ndarray, outcome: np.ndarray, hidden: np.ndarray | None = None, people: int = 100) -> Rows:
     n = len(location)
     nothing = np.zeros((n, 0), np.float32)
+    plain = np.stack([location, np.ones(n)], axis=1).astype(np.float32)
     return Rows(
         (np.arange(n) % people).astype(np.int32), np.full(n, -1, np.int32), nothing if hidden is None else hidden, nothing,
-        np.zeros(n, np.float32), np.stack([location, np.ones(n)], axis=1).astype(np.float32), outcome.astype(np.int32),
+        np.zeros(n, np.float32), plain, plain, outcome.astype(np.int32),
         np.full(n, np.nan, np.float32), np.full(n, np.inf, np.float32),
     )  # fmt: skip
 

@@ -17,6 +17,7 @@ from jaxreco.users.heads import Classes, Head
 from jaxreco.users.network import UserNetwork
 
 ALL = ("value", "like", "comment", "share", "watch", *moments.MOMENT_HEADS)
+JOINT = 5_000  # events from which on a head that was learned with the network is kept; one of fewer is fitted again, with a ridge
 CELLS = 400_000  # rows times classes that a regression is fitted to, at most; whole people, drawn evenly
 
 
@@ -49,7 +50,8 @@ def finish(model: UserNetwork, task: Task, log: Log, judge: bool = True) -> Fini
     found, judged, scales = {}, {}, {}
     for name, each in heads.items():
         rows = few(train[name], len(each))
-        raw = model.feedback[name] if name in model.feedback else _named(each, rows, log, fitted)
+        joint = name in model.feedback and len(train[name].person) >= JOINT
+        raw = model.feedback[name] if joint else _named(each, rows, train[name], log.n_items)
         found[name] = regression.calibrated(raw, test[name])
         if not judge:
             continue
@@ -72,26 +74,15 @@ def few(rows: Rows, classes: int, seed: int = 0) -> Rows:
     return rows.of(np.isin(rows.person, people[: max(1, int(share * len(people)))]))
 
 
-def _named(classes: Classes, rows: Rows, log: Log, fitted: np.ndarray) -> Head:
-    """A head of moments; it knows each item by itself."""
+def _named(classes: Classes, rows: Rows, every: Rows, n_items: int) -> Head:
+    """A head fitted to rows on frozen states; it knows each item by itself, by `every` row of those who are fitted to."""
     head = regression.fit(classes, rows)
     if not (rows.item >= 0).any():
         return head
-    usual = moments.usual_of(log, classes, fitted) * float(head.usual[...][0])
-    named = Head(classes, rows.hidden.shape[1], rows.extra.shape[1], len(usual), rngs=nnx.Rngs(0))
-    for name in (
-        "first",
-        "steps",
-        "of_hidden",
-        "of_item",
-        "left",
-        "right",
-        "of_extra",
-        "scale_of_hidden",
-        "scale_of_extra",
-    ):
-        getattr(named, name)[...] = getattr(head, name)[...]
-    named.usual[...] = jnp.asarray(usual)
+    usual = moments.usual_of(every, classes, n_items) * float(head.usual[...][0])
+    named = Head(classes, rows.hidden.shape[1], rows.extra.shape[1], n_items, rngs=nnx.Rngs(0))
+    for name in nnx.to_pure_dict(nnx.state(head)):
+        getattr(named, name)[...] = jnp.asarray(usual) if name == "usual" else getattr(head, name)[...]
     return named
 
 

@@ -179,12 +179,10 @@ def _usual(item: np.ndarray, ridit: np.ndarray, counts: np.ndarray, n_items: int
     return ((total[item] - own * ridit) / (number[item] - own + feedback.SHRUNK)).astype(np.float32)
 
 
-def usual_of(log: Log, each: Classes, fitted: np.ndarray) -> np.ndarray:
-    """f32[I]: the same of every item, for clicks. Args: fitted: i64, of whom it is known."""
-    chosen = np.isin(log.user, fitted)
-    item, ridit = log.item[chosen], each.ridit[((log.actions[chosen] & CLICK) != 0).astype(int)]  # type: ignore[index]
-    number = np.bincount(item, minlength=log.n_items) + feedback.SHRUNK
-    return (np.bincount(item, ridit, minlength=log.n_items) / number).astype(np.float32)
+def usual_of(rows: Rows, each: Classes, n_items: int) -> np.ndarray:
+    """f32[I]: the same of every item, of the rows of all people by whom it is known."""
+    number = np.bincount(rows.item, minlength=n_items) + feedback.SHRUNK
+    return (np.bincount(rows.item, each.ridit[rows.outcome], minlength=n_items) / number).astype(np.float32)
 
 
 def _of_events(
@@ -219,7 +217,10 @@ def _of_slots(log: Log, found: Hidden, users: np.ndarray, each: Classes, fitted:
     position = np.arange(len(log)) - start if log.position is None else log.position
     plain = (np.asarray(x)[at] for x in (position, size, of_slate, heard))
     extra = click_features(*(jnp.asarray(x, jnp.float32) for x in (lift, *plain)))  # type: ignore[misc]
-    return _made(log.user[at], states, found.vector[log.item[at]], usual[at], extra, clicked[at], log.item[at])
+    made = _made(log.user[at], states, found.vector[log.item[at]], usual[at], extra, clicked[at], log.item[at])
+    simple = made.extra.copy()
+    simple[:, 0] = 0.0  # the lift
+    return made._replace(simple=simple)
 
 
 def _lifts(
@@ -305,7 +306,7 @@ def ahead(each: Classes, gap: np.ndarray, outcome: np.ndarray) -> np.ndarray:
 
 
 def _made(person: Any, states: Any, vector: Any, usual: Any, extra: Any, outcome: Any, item: Any = None) -> Rows:
-    floats = (np.asarray(x, np.float32) for x in (states, vector, usual, extra))
+    floats = (np.asarray(x, np.float32) for x in (states, vector, usual, extra, extra))
     item = np.full(len(person), -1) if item is None else item
     sight, never = np.full(len(person), np.inf, np.float32), np.full(len(person), np.nan, np.float32)
     return Rows(person.astype(np.int32), item.astype(np.int32), *floats, outcome.astype(np.int32), never, sight)

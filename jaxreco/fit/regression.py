@@ -17,11 +17,17 @@ from jaxreco.users.heads import Classes, Head, Outlook
 
 Array = jax.Array
 
-RIDGES = (10.0, 100.0, 1000.0)  # of hidden states and items; tried on people who are not fitted to
+RIDGES = (
+    10.0,
+    100.0,
+    1000.0,
+    1e5,
+)  # of hidden states and items; tried on people who are not fitted to; the last leaves nothing
 PLAIN = 1.0  # ridge of plain numbers
 FOLDS, MANY = 4, 200  # folds of so few people; of more, one is enough
 STEPS, NEAR = 100, 1e-6  # of L-BFGS; it ends where a step gains so small a part
-CERTAIN = {"stretch": 10.0, "shift": 1.0, "widths": 20.0}  # inverse variances of a calibration's changes before any row
+CERTAIN = {"stretch": 10.0, "shift": 4.0, "widths": 20.0}  # inverse variances of a calibration's changes before any row
+TRUST = 20.0  # rows that one person counts for in it, at most: its rows are alike
 
 
 class Rows(NamedTuple):
@@ -33,6 +39,7 @@ class Rows(NamedTuple):
     vector: Any  # f32[M, d], of items; 0 where none is meant
     usual: Any  # f32[M], of items, without what this row says of them
     extra: Any  # f32[M, E]
+    simple: Any  # f32[M, E], the same without what the network says
     outcome: Any  # i32[M], class
     beyond: Any  # f32[M], as in Head.log_likelihood
     sight: Any  # f32[M], values beyond this the log could not have shown
@@ -43,7 +50,8 @@ class Rows(NamedTuple):
 
     def plain(self) -> Rows:
         """Without hidden states and items: what a regression on plain numbers sees. Shapes stay, so that nothing is compiled anew."""
-        return self.nameless()._replace(hidden=np.zeros_like(self.hidden), vector=np.zeros_like(self.vector))
+        nothing = {"hidden": np.zeros_like(self.hidden), "vector": np.zeros_like(self.vector)}
+        return self.nameless()._replace(extra=self.simple, **nothing)
 
     def nameless(self) -> Rows:
         """Where items are known by what is usual with them."""
@@ -91,7 +99,8 @@ def calibrated(head: Head, rows: Rows, weight: np.ndarray | None = None) -> Head
     """
     graph, state = nnx.split(head)
     zero = {"stretch": jnp.zeros(()), "shift": jnp.zeros(()), "widths": jnp.zeros(len(head.classes) - 2)}
-    counts, outlook = np.ones(len(rows.person)) if weight is None else weight.astype(np.float64), outlooks(head, rows)
+    outlook, counts = outlooks(head, rows), np.ones(len(rows.person)) if weight is None else weight.astype(np.float64)
+    counts = counts * np.minimum(1.0, TRUST / np.maximum(np.bincount(rows.person, counts)[rows.person], 1.0))
     found = _least(lambda change: _calibration(graph, change, state, outlook, rows, counts), zero)
     moved = nnx.merge(graph, jax.tree.map(jnp.asarray, state))
     _move(moved, found)
