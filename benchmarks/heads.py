@@ -176,10 +176,10 @@ def add(report: Report, name: str, judged: dict[str, Judged], lived: dict[str, L
         table.add_row(*cells(head, found))
     if judged:
         report.tables.append(table)
-    for kind, each in lived.items():
-        between = halves(each)
-        real, distance = float(np.median(between)), apart(each.drawn, each.real)
-        n = len(np.unique(each.person))
+    for kind, life in lived.items():
+        between = halves(life)
+        real, distance = float(np.median(between)), apart(life.drawn, life.real)
+        n = len(np.unique(life.person))
         about: dict[str, Any] = {"dataset": name, "protocol": kind.replace(" ", "_"), "n_users": n, "n_seeds": folds}
         report.rows.append(Row("ks", distance, agent="learned", **about))
         spread = Estimate(real, *(float(x) for x in np.percentile(between, [2.5, 97.5])))

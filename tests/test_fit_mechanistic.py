@@ -221,7 +221,8 @@ def test_planted_parameters_are_found_again(planted):
 
 
 def test_people_held_back_are_better_foreseen_than_by_popularity_and_by_defaults(planted):
-    rows = mindset_folder.rows(*planted, CONFIG)
+    task, fitter = planted
+    rows = mindset_folder.rows(task, fitter, CONFIG)
     assert rows["mindset"] < rows["popularity"] - 0.3
     assert rows["mindset"] < rows["mindset, as it is by default"] - 0.05
     assert rows["any item alike"] == pytest.approx(np.log(60))

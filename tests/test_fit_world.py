@@ -91,7 +91,7 @@ def test_what_the_log_says_of_its_items_is_kept():
     assert catalog.duration[4] == np.median(np.delete(60.0 + np.arange(22), 4))
     end = 7200.0 + len(log) - 1
     assert catalog.age[0] == pytest.approx(end / 3600.0)
-    assert catalog.age[5] == pytest.approx((end - log.time[log.item == 5].min()) / 3600.0)
+    assert catalog.age[5] == pytest.approx((end - log.time[log.item == 5].min()) / 3600.0)  # type: ignore[index]
 
 
 def test_codes_file_items_by_their_first_level_and_place_those_nobody_took():

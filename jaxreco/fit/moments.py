@@ -201,7 +201,7 @@ def _of_events(
 
 
 def _of_slots(log: Log, found: Hidden, users: np.ndarray, each: Classes, fitted: np.ndarray) -> Rows:
-    clicked = ((log.actions & CLICK) != 0).astype(np.int64)  # type: ignore[operator]
+    clicked = np.asarray((log.actions & CLICK) != 0, np.int64)  # type: ignore[operator]
     by = log.slate if log.slate is not None else np.arange(len(log))
     first = np.append(True, (np.diff(by) != 0) | (np.diff(log.user) != 0))
     start = np.flatnonzero(first)[np.cumsum(first) - 1]
@@ -211,12 +211,12 @@ def _of_slots(log: Log, found: Hidden, users: np.ndarray, each: Classes, fitted:
     usual = _usual(log.item, each.ridit[clicked], np.isin(log.user, fitted), log.n_items)
     ridit = each.ridit[clicked]
     before = np.cumsum(ridit) - ridit
-    heard = standing((before - before[log.bounds[log.user]])[start], (start - log.bounds[log.user]).astype(np.float64))  # type: ignore[arg-type]
+    heard = standing((before - before[log.bounds[log.user]])[start], (start - log.bounds[log.user]).astype(np.float64))
     at = np.flatnonzero(np.isin(log.user, users))
     states, lift = _lifts(found, log, at, start, of_person)
     position = np.arange(len(log)) - start if log.position is None else log.position
     plain = (np.asarray(x)[at] for x in (position, size, of_slate, heard))
-    extra = click_features(*(jnp.asarray(x, jnp.float32) for x in (lift, *plain)))  # type: ignore[misc]
+    extra = click_features(*(jnp.asarray(x, jnp.float32) for x in (lift, *plain)))
     made = _made(log.user[at], states, found.vector[log.item[at]], usual[at], extra, clicked[at], log.item[at])
     simple = made.extra.copy()
     simple[:, 0] = 0.0  # the lift
@@ -263,10 +263,10 @@ def _of_turns(log: Log, turns: Turns, found: Hidden, users: np.ndarray, each: Cl
     ridit = each.ridit[outcome]
     before = np.cumsum(ridit) - ridit
     first = np.searchsorted(turns.person, np.arange(log.n_users))[turns.person]
-    heard = standing(before - before[first], np.arange(len(first)) - first)  # type: ignore[arg-type]
+    heard = standing(before - before[first], np.arange(len(first)) - first)
     at = np.flatnonzero(turns.sure & np.isin(turns.person, users))
     minutes = (turns.time - turns.start) / 60.0
-    extra = leave_features(*(jnp.asarray(x[at], jnp.float32) for x in (turns.number + 1.0, minutes, np.asarray(heard))))  # type: ignore[misc]
+    extra = leave_features(*(jnp.asarray(x[at], jnp.float32) for x in (turns.number + 1.0, minutes, np.asarray(heard))))
     states = found.at(turns.person[at], _after(log, turns)[at])
     return _made(turns.person[at], states, np.zeros_like(states), np.zeros(len(at)), extra, outcome[at])
 
@@ -306,7 +306,17 @@ def ahead(each: Classes, gap: np.ndarray, outcome: np.ndarray) -> np.ndarray:
 
 
 def _made(person: Any, states: Any, vector: Any, usual: Any, extra: Any, outcome: Any, item: Any = None) -> Rows:
-    floats = (np.asarray(x, np.float32) for x in (states, vector, usual, extra, extra))
     item = np.full(len(person), -1) if item is None else item
-    sight, never = np.full(len(person), np.inf, np.float32), np.full(len(person), np.nan, np.float32)
-    return Rows(person.astype(np.int32), item.astype(np.int32), *floats, outcome.astype(np.int32), never, sight)
+    extra = np.asarray(extra, np.float32)
+    return Rows(
+        person=person.astype(np.int32),
+        item=item.astype(np.int32),
+        hidden=np.asarray(states, np.float32),
+        vector=np.asarray(vector, np.float32),
+        usual=np.asarray(usual, np.float32),
+        extra=extra,
+        simple=extra,
+        outcome=outcome.astype(np.int32),
+        beyond=np.full(len(person), np.nan, np.float32),
+        sight=np.full(len(person), np.inf, np.float32),
+    )

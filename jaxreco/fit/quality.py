@@ -49,13 +49,11 @@ class Quality:
 
 def judge(head: Head, base: Head, plain: Head, rows: Rows) -> Judged:
     """Three heads on the same rows; the latter two by `Rows.nothing` and `Rows.plain`."""
-    nats = (
-        regression.log_likelihood(each, seen)
-        for each, seen in ((head, rows), (base, rows.nothing()), (plain, rows.plain()))
-    )
+    seen = ((head, rows), (base, rows.nothing()), (plain, rows.plain()))
+    whole, nothing, simple = (regression.log_likelihood(each, its) for each, its in seen)
     share = regression.probabilities(head, rows)
     chance = np.cumsum(share[:, ::-1], axis=1)[:, ::-1][:, 1:]
-    return Judged(rows.person, *nats, np.clip(chance, 0.0, 1.0), _reached(head.classes, rows))
+    return Judged(rows.person, whole, nothing, simple, np.clip(chance, 0.0, 1.0), _reached(head.classes, rows))
 
 
 def together(parts: list[Judged]) -> Judged:
