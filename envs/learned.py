@@ -11,8 +11,8 @@ from typing import Any
 
 from jaxreco.base import EnvParams
 from jaxreco.env import RecoEnv
+from jaxreco.envs import fitted
 from jaxreco.errors import DataError
-from jaxreco.users.mindset import Mindset
 
 VERSION = "0.1"
 
@@ -37,27 +37,11 @@ def make(
 
     Raises DataError where the folder holds no user model, or a broken one.
     """
-    from jaxreco.fit import living, mindset_folder
-
     if user_model is None or user_model == "mindset":
         raise DataError(
             "Learned-v0 is the world of a fitted user: make one with jaxreco fit and give its folder, --user-model FOLDER."
         )
-    folder = Path(user_model).expanduser()
-    statics: dict[str, Any] = {"talks": talks, "think_aloud": think_aloud}
-    world, params, kind = None, None, Mindset
-    if mindset_folder.is_one(folder):
-        world = mindset_folder.load(folder).world
-        params = world.params
-    else:
-        from jaxreco.users.transformer import LearnedUser
-
-        world, params = living.load(folder)
-        kind, statics["sources"] = LearnedUser, tuple(sorted(params.feedback))
-    size = min(slate_size, world.catalog.n_items)
-    env = RecoEnv(
-        name="Learned-v0", version=VERSION, n_items=world.catalog.n_items, slate_size=size, history_length=history_length,
-        user_model=kind(len(world.names.categories), size, history_length, choice, **statics), exposes_trace=exposes_trace,
-        action_mode=action_mode, names=world.names, log=world.log,
+    return fitted.world(
+        "Learned-v0", VERSION, Path(user_model).expanduser(), slate_size=slate_size, history_length=history_length,
+        action_mode=action_mode, choice=choice, talks=talks, exposes_trace=exposes_trace, think_aloud=think_aloud,
     )  # fmt: skip
-    return env, EnvParams(catalog=world.catalog, user=params)

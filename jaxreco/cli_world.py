@@ -13,7 +13,7 @@ from jaxreco.errors import JaxrecoError
 
 UserModelOption = Annotated[
     pathlib.Path | None,
-    typer.Option("--user-model", metavar="FOLDER", help="A fitted user (jaxreco fit), for Learned-v0."),
+    typer.Option("--user-model", metavar="FOLDER", help="A fitted user (jaxreco fit), for Learned worlds."),
 ]
 
 

@@ -21,6 +21,10 @@ _ENVS: dict[str, str | Callable[..., Any]] = {
     "Feed-v0": "jaxreco.envs.feed:make",
     "Jester-v0": "jaxreco.envs.jester:make",
     "Learned-v0": "jaxreco.envs.learned:make",
+    "LearnedInstruments-v0": "jaxreco.envs.learned_instruments:make",
+    "LearnedLastFM-v0": "jaxreco.envs.learned_lastfm:make",
+    "LearnedMovieLens-v0": "jaxreco.envs.learned_movielens:make",
+    "LearnedNews-v0": "jaxreco.envs.learned_news:make",
     "MovieLens-v0": "jaxreco.envs.movielens:make",
     "OpenBandit-v0": "jaxreco.envs.open_bandit:make",
 }

@@ -60,14 +60,19 @@ def cache_dir() -> pathlib.Path:
 
     A home directory may be shared by machines that differ, and a program compiled for one may not run on another.
     """
-    home = os.environ.get("XDG_CACHE_HOME")
-    if home:
-        root = pathlib.Path(home)
+    return home() / f"xla-{platform.machine()}-{_cpu_digest()}"
+
+
+def home() -> pathlib.Path:
+    """jaxreco's own folder of the user's cache directory. It may not exist yet."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    if cache:
+        root = pathlib.Path(cache)
     elif sys.platform == "darwin":
         root = pathlib.Path.home() / "Library" / "Caches"
     else:
         root = pathlib.Path.home() / ".cache"
-    return root / "jaxreco" / f"xla-{platform.machine()}-{_cpu_digest()}"
+    return root / "jaxreco"
 
 
 def cpu_name() -> str:

@@ -70,9 +70,18 @@ def loaded(path: str, ids: Sequence[object] | None = None) -> Encoded:
     return Encoded(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9), there)
 
 
-def arrays(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Arrays of a .npz file by their names, never from a pickle. Raises DataError for one that is not there or broken."""
-    found = _read(str(path), names)
+def arrays(path: str | Path, names: Sequence[str], remedy: str = "") -> dict[str, np.ndarray]:
+    """Arrays of a .npz file by their names, never from a pickle. Raises DataError for one that is not there or broken.
+
+    Args: remedy: what to do then, where it is not to write the file again.
+    """
+    try:
+        found = _read(str(path), names)
+    except DataError as error:
+        if not remedy:
+            raise
+        # All these sentences are what is wrong, a colon, and what to do.
+        raise DataError(f"{str(error).rpartition(': ')[0]}: {remedy}.") from None
     if isinstance(found, np.ndarray):
         raise DataError(f"{path} is one array, not an .npz of {', '.join(names)}: write it again.")
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jaxreco.data.download import Archive
@@ -150,18 +150,25 @@ def load(folder: str | Path) -> Log:
     return detect(folder).load(folder)
 
 
-def find(world: str, name: str, data: str | os.PathLike[str] | None) -> Path:
-    """The folder of the set `name` that a world is made from: `data` (JAXRECO_DATA where it is None), or one of that name inside it.
+def find(world: str, names: str | Sequence[str], data: str | os.PathLike[str] | None) -> Path:
+    """The folder of a set that a world is made from: `data` (JAXRECO_DATA where it is None), or one inside it that is called so.
+
+    Args: names: of the sets that will do, the one to be preferred first. A folder that is called like one and has more to its
+      name, as `mind-sample`, is found too.
 
     Raises DataError when neither names a folder, or it holds another set.
     """
-    given = data or os.environ.get("JAXRECO_DATA")
+    names = (names,) if isinstance(names, str) else tuple(names)
+    given, wanted = data or os.environ.get("JAXRECO_DATA"), " or ".join(names)
     if not given:
-        raise DataError(f"{world} is made from real data: pass data=FOLDER of {name}, or set JAXRECO_DATA to it.")
+        raise DataError(f"{world} is made from real data: pass data=FOLDER of {wanted}, or set JAXRECO_DATA to it.")
     folder = Path(given).expanduser()
-    if (folder / name).is_dir() and not named(name).is_in(folder):
-        folder = folder / name
+    if folder.is_dir() and not any(named(name).is_in(folder) for name in names):
+        inside = [
+            path for name in names for path in (folder / name, *sorted(folder.glob(f"{name}-*"))) if path.is_dir()
+        ]
+        folder = inside[0] if inside else folder
     found = detect(folder)
-    if found.name != name:
-        raise DataError(f"{folder} holds {found.name}, and {world} is made from {name}: give the folder of that.")
+    if found.name not in names:
+        raise DataError(f"{folder} holds {found.name}, and {world} is made from {wanted}: give the folder of that.")
     return folder

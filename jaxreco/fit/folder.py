@@ -29,6 +29,7 @@ from jaxreco.fit.feedback import EVENT_HEADS
 from jaxreco.fit.finish import ALL, Finished
 from jaxreco.fit.fitting import FitConfig, Fitter, Task
 from jaxreco.fit.quality import Quality
+from jaxreco.fit.world_file import AGAIN
 from jaxreco.learning import checkpoint
 from jaxreco.report import fit_page, reliability
 from jaxreco.run import Run
@@ -152,14 +153,14 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
         form = config["format"] if config.get("user_model") == "learned" else None
     except (ValueError, KeyError, AttributeError):
-        raise DataError(f"{path} is broken: fit the user model again.") from None
+        raise DataError(f"{path} is broken: {AGAIN}.") from None
     if form is None:
         raise DataError(f"{folder} holds no user model: make it with jaxreco fit.")
     if form != FORMAT:
-        raise DataError(f"{folder} has format {form}, and this version reads {FORMAT}: fit the user model again.")
+        raise DataError(f"{folder} has format {form}, and this version reads {FORMAT}: {AGAIN}.")
     missing = {"data", "content", "network", "fit", "scale", "seed"} - config.keys()
     if missing:
-        raise DataError(f"{path} lacks {', '.join(sorted(missing))}: fit the user model again.")
+        raise DataError(f"{path} lacks {', '.join(sorted(missing))}: {AGAIN}.")
     return config
 
 
@@ -168,9 +169,7 @@ def settings(folder: Path, config: dict[str, Any]) -> tuple[NetworkConfig, FitCo
     try:
         return NetworkConfig(**config["network"]), FitConfig(**config["fit"])
     except TypeError:
-        raise DataError(
-            f"The settings in {folder / CONFIG} are none of this version: fit the user model again."
-        ) from None
+        raise DataError(f"The settings in {folder / CONFIG} are none of this version: {AGAIN}.") from None
 
 
 def load(folder: str | Path) -> Model:
@@ -179,7 +178,7 @@ def load(folder: str | Path) -> Model:
     config = read_config(folder)
     if checkpoint.latest(folder / MODEL) is None:
         raise DataError(f"{folder} holds a fit that is not over: jaxreco fit --resume {folder} goes on with it.")
-    found = fusion.arrays(folder / ITEMS, ARRAYS)
+    found = fusion.arrays(folder / ITEMS, ARRAYS, AGAIN)
     network, _ = settings(folder, config)
     width = config["content"]["width"]
     feedback = _heads(folder, network.width)
@@ -190,7 +189,7 @@ def load(folder: str | Path) -> Model:
     except (ValueError, KeyError, FileNotFoundError) as error:
         if isinstance(error, JaxrecoError):
             raise
-        raise DataError(f"{folder / MODEL} is broken: fit the user model again.") from None
+        raise DataError(f"{folder / MODEL} is broken: {AGAIN}.") from None
     nnx.update(fresh, kept.params)
     return Model(fresh, found["ids"], found["content"], found["known"], config, feedback)
 
@@ -201,21 +200,20 @@ def qualities(folder: Path) -> dict[str, Quality]:
         kept = json.loads((folder / QUALITY).read_text(encoding="utf-8"))
         return {name: Quality(**each["quality"]) for name, each in kept.items() if each["quality"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise DataError(f"{folder / QUALITY} is broken: fit the user model again.") from None
+        raise DataError(f"{folder / QUALITY} is broken: {AGAIN}.") from None
 
 
 def _heads(folder: Path, width: int) -> dict[str, Head]:
     """The heads of a folder. Raises DataError where they are not there or broken."""
-    broken = DataError(f"The heads in {folder} are broken ({HEADS}, {QUALITY}): fit the user model again.")
+    broken = DataError(f"The heads in {folder} are broken ({HEADS}, {QUALITY}): {AGAIN}.")
     try:
         kept = json.loads((folder / QUALITY).read_text(encoding="utf-8"))
         classes = {name: Classes.read(each["classes"]) for name, each in kept.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise broken from None
     parts = tuple(nnx.to_pure_dict(nnx.state(Head(_ANY, width, 1, rngs=nnx.Rngs(0)))))
-    arrays = (
-        fusion.arrays(folder / HEADS, tuple(f"{name}.{part}" for name in classes for part in parts)) if classes else {}
-    )
+    wanted = tuple(f"{name}.{part}" for name in classes for part in parts)
+    arrays = fusion.arrays(folder / HEADS, wanted, AGAIN) if classes else {}
     found = {}
     for name, each in classes.items():
         mine = {part: arrays[f"{name}.{part}"] for part in parts}

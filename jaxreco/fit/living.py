@@ -85,7 +85,7 @@ def load(source: Path) -> Living:
     """The learned user of a folder. Raises DataError for one that holds none, or is incomplete or broken."""
     model = folder.load(source)
     known = [name for name in model.feedback if name in (*feedback.EVENT_HEADS, "click")]
-    kept = fusion.arrays(source / PEOPLE, ("click_rate", *known))
+    kept = fusion.arrays(source / PEOPLE, ("click_rate", *known), world_file.AGAIN)
     its = world_file.load(source, SETTLED)
     table = model.network.items(jnp.asarray(model.content), jnp.asarray(model.known))
     said = {name: (kept[name][0], kept[name][1]) for name in known}

@@ -22,14 +22,13 @@ from jaxreco.errors import DataError
 from jaxreco.fit import mechanistic, world_file
 from jaxreco.fit.folder import CONFIG
 from jaxreco.fit.mechanistic import Fitter, MechanisticConfig, Task
-from jaxreco.fit.world_file import World
+from jaxreco.fit.world_file import AGAIN, World
 from jaxreco.logs import Interactions
 from jaxreco.run import Run
 from jaxreco.users import people
 from jaxreco.users.mindset import MindsetParams
 
 FORMAT, KIND = 1, "mindset"
-AGAIN = "fit the user model again"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

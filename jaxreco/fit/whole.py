@@ -80,7 +80,7 @@ def resumed(source: Path, config: dict[str, Any], log: Log) -> Fit:
         raise DataError(
             f"The fit in {source} is to {was['events']:,} events of {was['name']}, and {log.name} holds others: give the same log."
         )
-    content = np.asarray(fusion.arrays(source / folder.ITEMS, folder.ARRAYS)["content"])
+    content = np.asarray(fusion.arrays(source / folder.ITEMS, folder.ARRAYS, folder.AGAIN)["content"])
     network, settings = folder.settings(source, config)
     task = fitting.prepare(_key(config["seed"], 0), log, content, network, settings, config["seed"])
     fitter = fitting.begin(task, settings)

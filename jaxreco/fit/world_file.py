@@ -23,6 +23,7 @@ from jaxreco.users import people
 from jaxreco.users.mindset import MindsetParams, Traits
 
 WORLD = "world.npz"
+AGAIN = "fit the user model again"  # what to do with a broken folder
 CATALOG, TRAITS = (tuple(field.name for field in dataclasses.fields(of)) for of in (Catalog, Traits))
 NAMES = ("titles", "categories", "creators", "tags", "ids")
 OTHERS = ("clickbait", "users", "log_user", "log_item")
@@ -69,9 +70,8 @@ def save(folder: Path, world: World) -> None:
 
 def load(folder: Path, scalars: Mapping[str, float]) -> World:
     """The world of a folder, with scalars of MindsetParams. Raises DataError where the file is not there, incomplete or broken."""
-    found = fusion.arrays(
-        folder / WORLD, (*CATALOG, *(f"trait_{name}" for name in TRAITS), *(f"name_{name}" for name in NAMES), *OTHERS)
-    )
+    arrays = (*CATALOG, *(f"trait_{name}" for name in TRAITS), *(f"name_{name}" for name in NAMES), *OTHERS)
+    found = fusion.arrays(folder / WORLD, arrays, AGAIN)
     catalog = Catalog(**{name: jnp.asarray(found[name]) for name in CATALOG})
     names = Names(**{name: tuple(found[f"name_{name}"].tolist()) for name in NAMES})
     traits = Traits(**{name: jnp.asarray(found[f"trait_{name}"]) for name in TRAITS})
@@ -82,7 +82,7 @@ def load(folder: Path, scalars: Mapping[str, float]) -> World:
             population=population, clickbait=jnp.asarray(found["clickbait"]), **known | dict(scalars)
         )
     except TypeError:
-        raise DataError(f"The parameters in {folder} are none of this version: fit the user model again.") from None
+        raise DataError(f"The parameters in {folder} are none of this version: {AGAIN}.") from None
     weight = np.ones(len(found["log_item"]), np.float32)
     log = Interactions(found["log_user"], found["log_item"], weight, len(found["users"]), catalog.n_items)
     return World(catalog, names, params, found["users"], log)
