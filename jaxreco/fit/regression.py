@@ -101,7 +101,7 @@ def calibrated(head: Head, rows: Rows, weight: np.ndarray | None = None) -> Head
     zero = {"stretch": jnp.zeros(()), "shift": jnp.zeros(()), "widths": jnp.zeros(len(head.classes) - 2)}
     outlook, counts = outlooks(head, rows), np.ones(len(rows.person)) if weight is None else weight.astype(np.float64)
     counts = counts * np.minimum(1.0, TRUST / np.maximum(np.bincount(rows.person, counts)[rows.person], 1.0))
-    found = _least(lambda change: _calibration(graph, change, state, outlook, rows, counts), zero)
+    found = least(lambda change: _calibration(graph, change, state, outlook, rows, counts), zero)
     moved = nnx.merge(graph, jax.tree.map(jnp.asarray, state))
     _move(moved, found)
     for name in ("of_hidden", "of_item", "left", "of_extra", "usual"):
@@ -160,7 +160,7 @@ class _Problem(NamedTuple):
         graph, begin = nnx.split(self.head)
         with jax.enable_x64(True):
             args = jax.tree.map(jnp.asarray, (self.rows, weight.astype(np.float64), float(ridge)))
-            found = _least(lambda state: _penalised(graph, state, *args), begin)
+            found = least(lambda state: _penalised(graph, state, *args), begin)
         found = jax.tree.map(lambda x: jnp.asarray(np.asarray(x), jnp.float32), found)
         return _unscaled(nnx.merge(graph, found), *self.scaling)
 
@@ -199,7 +199,7 @@ def _unscaled(head: Head, hidden: _Scaling, vector: _Scaling, extra: _Scaling) -
     return head
 
 
-def _least(value_and_grad: Any, begin: Any) -> Any:
+def least(value_and_grad: Any, begin: Any) -> Any:
     """The pytree at which a function is least."""
     from scipy.optimize import minimize
 
