@@ -11,8 +11,10 @@ import pytest
 
 from jaxreco.data.log import Items, Log
 from jaxreco.fit import conditioned, hindsight
-from jaxreco.fit.conditioned import Ahead
-from jaxreco.fit.hindsight import Rows
+from jaxreco.fit import events as reading
+from jaxreco.fit.conditioned import Asked
+from jaxreco.fit.hindsight import Points
+from jaxreco.fit.moments import Hidden
 from jaxreco.talk.grammar import INTENT
 from jaxreco.users import asking
 from jaxreco.users.asking import Asking
@@ -56,6 +58,8 @@ def test_points_are_the_ends_of_sessions():
     assert found.person.tolist() == [0]  # behind the last pause too few events follow
     assert found.events.tolist() == [7]
     assert found.label.tolist() == [LESS + 0]  # all before, none of the next ten
+    assert found.before.tolist() == [[7, 0, 0]]
+    assert found.after.tolist() == [[0, 4, 6]]
 
 
 def test_without_times_every_tenth_event_is_a_point():
@@ -83,55 +87,90 @@ def test_points_by_plain_loops():
             best = max([(round(abs(x), 6), x > 0, -often[c], c) for c, x in enumerate(change)])
             if best[0] > 0:
                 expected.append((person, at, best[3] + (MORE if best[1] else LESS)))
-    assert list(zip(*(column.tolist() for column in found), strict=True)) == expected
+    columns = (found.person, found.events, found.label)
+    assert list(zip(*(column.tolist() for column in columns), strict=True)) == expected
     assert len(expected) > 20
+
+
+def test_of_many_points_whole_people_are_taken(monkeypatch):
+    person = np.repeat(np.arange(10), 6)
+    nothing = np.zeros((60, 3), np.int64)
+    every = Points(person, np.arange(60), nothing, nothing, np.zeros(60, np.int64))
+    assert hindsight.few(every) is every
+    monkeypatch.setattr(hindsight, "MOST", 30)
+    people, count = np.unique(hindsight.few(every).person, return_counts=True)
+    assert len(people) == 5
+    assert set(count) == {6}
+
+
+def test_what_is_foreseen_is_a_softmax_over_items():
+    """One window of four events of one person; after two of them the last two are ahead."""
+    rng = np.random.default_rng(0)
+    states, vector, bias = rng.normal(size=(1, 9, 3)), rng.normal(size=(6, 3)), rng.normal(size=6)
+    windows = reading.Windows(*(np.array([x]) for x in (0, 0, 4, 4)))
+    found = Hidden(states, windows, np.array([0, 4]), vector, bias)
+    nothing = np.zeros((1, 3), np.int64)
+    point = Points(np.array([0]), np.array([2]), nothing, nothing, np.array([0]))
+    ahead = hindsight.ahead(found, point, np.array([5, 5, 1, 4]), CATEGORY)
+    share = np.exp(vector @ states[0, 2] + bias)
+    share /= share.sum()
+    np.testing.assert_allclose(ahead.chance[0], [share[c == CATEGORY].sum() for c in range(3)], rtol=1e-5)
+    assert ahead.nats[0] == pytest.approx(np.log(share[1] * share[4]), rel=1e-5)
 
 
 # -- the decoder ---------------------------------------------------------------------------------------------
 
+PLANTED = Asking(
+    jnp.asarray([[0.8, 1.0, -2.0, -0.5], [-0.3, 0.0, 3.0, 1.0]]), jnp.asarray([1.0, 0.0, 0.5, 0.0, -1.0, -2.0])
+)
 
-def planted(number: int, seed: int, strength: float = 1.5) -> tuple[Rows, np.ndarray]:
-    """Labels of six sentences that hidden states move, and the log-probabilities by which they were drawn."""
+
+def planted(number: int, seed: int) -> tuple[Points, np.ndarray, np.ndarray]:
+    """(points whose labels are drawn, chances, log-probabilities by which they were)."""
     rng = np.random.default_rng(seed)
-    weight = np.random.default_rng(99).normal(size=(6, 4)) * strength
-    hidden = (rng.normal(size=(number, 4)) * [1.0, 2.0, 1.0, 0.5] + [0.0, 5.0, 0.0, 0.0]).astype(np.float32)
-    logits = (hidden - [0.0, 5.0, 0.0, 0.0]) @ weight.T + np.array([1.0, 0.0, 0.0, 0.0, -1.0, -2.0])
-    log_chance = np.asarray(jax.nn.log_softmax(jnp.asarray(logits)), np.float64)
-    return Rows(hidden, hindsight.draw(log_chance, rng)), log_chance
+    chance = rng.dirichlet(np.ones(3), size=number)
+    before = rng.multinomial(10, [0.2, 0.3, 0.5], size=number)
+    nothing = np.zeros(number, np.int64)
+    points = Points(np.arange(number), nothing, before, before, nothing)
+    log_chance = hindsight.log_probabilities(PLANTED, points, chance)
+    return points._replace(label=hindsight.draw(log_chance, rng)), chance, log_chance
 
 
 def test_planted_labels_are_decoded():
-    (rows, _), (held, _), (others, truth) = planted(3000, 0), planted(500, 1), planted(3000, 2)
-    found = hindsight.log_probabilities(hindsight.fit(rows, held, 3), others.hidden)
+    points, chance, _ = planted(3500, 0)
+    others, their_chance, truth = planted(3000, 2)
+    decoder = hindsight.fit(points, chance, np.arange(3500) >= 3000)
+    found = hindsight.log_probabilities(decoder, others, their_chance)
     mine = np.arange(3000), others.label
-    base = np.log(hindsight.base_rate(rows.label, 3))[others.label]
+    base = np.log(hindsight.base_rate(points.label, 3))[others.label]
     assert abs(found[mine].mean() - truth[mine].mean()) < 0.03
-    assert found[mine].mean() > base.mean() + 0.5
+    assert found[mine].mean() > base.mean() + 0.1
     assert np.mean(found.argmax(axis=1) == truth.argmax(axis=1)) > 0.9
     np.testing.assert_allclose(np.exp(found).sum(axis=1), 1.0, rtol=1e-5)
 
 
-def test_hidden_states_that_say_nothing_lead_to_the_base_rate():
-    """Even where those of people fitted to say all."""
-    rows, _ = planted(400, 0, 8.0)
-    held, others = planted(300, 1)[0], planted(300, 2)[0]
-    rng = np.random.default_rng(3)
-    held, others = (each._replace(hidden=rng.permutation(each.hidden)) for each in (held, others))
-    found = hindsight.log_probabilities(hindsight.fit(rows, held, 3), others.hidden)
-    expected = np.log(hindsight.base_rate(rows.label, 3))
-    np.testing.assert_allclose(np.exp(found).mean(axis=0), np.exp(expected), atol=0.05)
-    assert np.abs(np.exp(found) - np.exp(expected)).mean() < 0.06
+def test_people_held_back_say_how_far_to_trust_it():
+    """Of people whose labels have nothing to do with what is known of them, it learns to keep to the base rate."""
+    points, chance, _ = planted(3000, 0)
+    held = np.arange(3000) >= 1500
+    label = np.where(held, np.random.default_rng(1).permutation(points.label), points.label)
+    sure, unsure = (hindsight.fit(points._replace(label=x), chance, held) for x in (points.label, label))
+    assert float(jnp.abs(unsure.weight).max()) < 0.4 * float(jnp.abs(sure.weight).max())
 
 
-def test_a_wish_is_drawn_from_more():
-    decoder = Asking(
-        jnp.asarray([[1.0], [0.0], [-1.0], [9.0], [9.0], [9.0]]), jnp.asarray([0.0, 0.5, 0.0, 9.0, 9.0, 9.0])
-    )
-    hidden = jnp.asarray([0.7])
-    expected = np.exp([0.7, 0.5, -0.7])
+def test_logits_by_hand():
+    chance, share = np.array([0.2, 0.5, 0.3]), np.array([0.0, 0.1, 0.9])
+    logits = []
+    for intent in (0, 1):
+        for c in range(3):
+            known = np.array([np.log(chance[c]), chance[c], share[c], float(share[c] > 0)])
+            logits.append(known @ np.asarray(PLANTED.weight)[intent] + float(PLANTED.bias[3 * intent + c]))
+    expected = np.exp(logits) / np.exp(logits).sum()
+    found = PLANTED.log_probabilities(jnp.asarray(chance), jnp.asarray(share))
+    np.testing.assert_allclose(np.exp(found), expected, rtol=1e-5)
     uniform = (jnp.arange(4000) + 0.5) / 4000
-    drawn = np.asarray(jax.vmap(lambda u: decoder.wish(u, hidden))(uniform))
-    np.testing.assert_allclose(np.bincount(drawn, minlength=3) / 4000, expected / expected.sum(), atol=1e-3)
+    drawn = np.asarray(jax.vmap(lambda u: PLANTED.wish(u, jnp.asarray(chance), jnp.asarray(share)))(uniform))
+    np.testing.assert_allclose(np.bincount(drawn, minlength=3) / 4000, expected[:3] / expected[:3].sum(), atol=1e-3)
     assert asking.intents(3).tolist() == [INTENT["more"]] * 3 + [INTENT["less"]] * 3
 
 
@@ -143,48 +182,51 @@ def test_the_gain_is_that_of_scores_moved_by_hand():
     category, score, weight = np.array([0, 0, 1]), np.array([0.2, -0.4, 0.9]), np.array([0.7, -1.1])
     share = np.exp(score) / np.exp(score).sum()
     events = [0, 2, 2, 1]
-    after = Ahead(
-        np.tile([share[:2].sum(), share[2]], (4, 1)), np.tile([2, 2], (4, 1)), np.full(4, np.log(share[events]).sum())
-    )
-    found = conditioned.gain(weight, np.arange(4), after)
+    chance, after = np.tile([share[:2].sum(), share[2]], (4, 1)), np.tile([2, 2], (4, 1))
+    found = conditioned.gain(weight, Asked.of(np.arange(4), chance, after))
     for sentence in range(4):
         moved = score + weight[sentence // 2] * (category == sentence % 2)
-        chance = np.exp(moved) / np.exp(moved).sum()
-        assert after.nats[sentence] + found[sentence] == pytest.approx(np.log(chance[events]).sum())
+        moved_share = np.exp(moved) / np.exp(moved).sum()
+        assert found[sentence] == pytest.approx(np.log(moved_share[events] / share[events]).sum())
 
 
-def announced(
-    points: int = 1200, n_categories: int = 4, strength: float = 1.2, seed: int = 0
-) -> tuple[np.ndarray, Ahead]:
-    """Everybody announces a category, and takes it more often by a weight; the network knows nothing of it."""
+def announced(points: int = 1200, strength: float = 1.2, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(sentence, chance, next events): everybody announces one of four categories, and takes it so much more often than the network
+    foresees.
+    """
     rng = np.random.default_rng(seed)
-    asked = rng.integers(n_categories, size=points)
-    chance = rng.dirichlet(np.full(n_categories, 5.0), size=points)
-    moved = chance * np.exp(strength * (np.arange(n_categories) == asked[:, None]))
-    taken = np.array([rng.multinomial(10, row / row.sum()) for row in moved])
-    return asked, Ahead(chance, taken, np.sum(taken * np.log(chance), axis=1))
+    asked, chance = rng.integers(4, size=points), rng.dirichlet(np.full(4, 5.0), size=points)
+    moved = chance * np.exp(strength * (np.arange(4) == asked[:, None]))
+    return asked, chance, np.array([rng.multinomial(10, row / row.sum()) for row in moved])
 
 
 def test_what_was_announced_is_found():
-    asked, after = announced()
-    every = np.ones(len(asked), bool)
-    weight = conditioned.fit(asked, after, every)
+    told = Asked.of(*announced())
+    weight = conditioned.fit(told)
     assert weight[0] == pytest.approx(1.2, abs=0.1)
-    assert weight[1] == 0.0 or abs(weight[1]) < 1e-3  # nobody asked for less
-    person = np.arange(len(asked)) // 4
-    gain = conditioned.crossed(asked, after, person % 2 == 0)
-    best = conditioned.gain(np.array([1.2, 0.0]), asked, after)
+    assert weight[1] == 0.0  # nobody asked for less
+    gain = conditioned.crossed(told, np.arange(1200) // 4 % 2 == 0)
+    best = conditioned.gain(np.array([1.2, 0.0]), told)
     assert gain.mean() == pytest.approx(best.mean(), abs=0.02)
     assert gain.mean() > 1.0
 
 
 def test_what_others_asked_for_is_worth_nothing():
-    asked, after = announced(4000)
-    person = np.arange(len(asked)) // 4
-    found = conditioned.shuffled(asked, person, np.random.default_rng(0))
-    gain = conditioned.crossed(found, after, person % 2 == 0)
-    assert abs(gain.mean()) < 4.0 * gain.std() / np.sqrt(len(gain)) + 0.005
-    assert np.abs(conditioned.fit(found, after, person >= 0)).max() < 0.1
+    asked, chance, after = announced(4000)
+    person = np.arange(4000) // 4
+    told = Asked.of(conditioned.shuffled(asked, person, np.random.default_rng(0)), chance, after)
+    for either_way in (False, True):
+        gain = conditioned.crossed(told, person % 2 == 0, either_way)
+        assert abs(gain.mean()) < 4.0 * gain.std() / np.sqrt(len(gain)) + 0.005
+        assert np.abs(conditioned.fit(told, either_way)).max() < 0.1
+
+
+def test_who_does_the_opposite_is_not_taken_at_its_word():
+    told = Asked.of(*announced(strength=-1.2))
+    assert conditioned.fit(told)[0] == 0.0
+    assert conditioned.fit(told, either_way=True)[0] == pytest.approx(-1.2, abs=0.15)
+    less = told._replace(intent=np.ones_like(told.intent))
+    assert conditioned.fit(less)[1] == pytest.approx(-1.2, abs=0.15)
 
 
 def test_nobody_gets_its_own_back():
@@ -197,10 +239,8 @@ def test_nobody_gets_its_own_back():
 
 def test_weights_are_told_by_the_other_half():
     """In one half everybody does what was announced, in the other the opposite: each half is judged by the wrong weights."""
-    asked, after = announced(800)
-    _, against = announced(800, strength=-1.2)
-    half = np.arange(1600) < 800
-    both = Ahead(*(np.concatenate(pair) for pair in zip(after, against, strict=True)))
-    gain = conditioned.crossed(np.tile(asked, 2), both, half)
+    pairs = zip(Asked.of(*announced(800)), Asked.of(*announced(800, -1.2)), strict=True)
+    told, half = Asked(*(np.concatenate(pair) for pair in pairs)), np.arange(1600) < 800
+    gain = conditioned.crossed(told, half, either_way=True)
     assert gain[half].mean() < -0.5
     assert gain[~half].mean() < -0.5

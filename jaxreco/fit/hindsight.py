@@ -14,14 +14,16 @@ import numpy as np
 
 from jaxreco.data.log import Log
 from jaxreco.fit import regression
-from jaxreco.users.asking import ASKS, Asking
+from jaxreco.fit.moments import BATCH, Hidden
+from jaxreco.users.asking import ASKS, REACH, SEEN, Asking, seen
 
 Array = jax.Array
 
-REACH, FEWEST = 10, 5  # events before and after a point that are compared: at most, and at least
+FEWEST = 5  # events before and after a point, of at most REACH
 EVERY = 10  # events from point to point in a log that knows neither sessions nor times
-RIDGES = (10.0, 100.0, 1000.0, 10_000.0)
+MOST = 20_000  # points that a decoder is fitted to, about; whole people, drawn evenly
 SHORT = 1e-6  # by less two changes do not differ
+RIDGE = 1.0
 
 
 class Points(NamedTuple):
@@ -29,6 +31,8 @@ class Points(NamedTuple):
 
     person: np.ndarray  # i64[M]
     events: np.ndarray  # i64[M], that the person has behind it
+    before: np.ndarray  # i64[M, C], the last events of each category
+    after: np.ndarray  # i64[M, C], the next ones
     label: np.ndarray  # i64[M], place among the sentences of `Asking`
 
     def of(self, chosen: np.ndarray) -> Points:
@@ -53,7 +57,16 @@ def points(log: Log, category: np.ndarray, n_categories: int) -> Points:
     before = counts(kind, np.maximum(row - REACH, first), row, n_categories)
     after = counts(kind, row, np.minimum(row + REACH, last), n_categories)
     label, size = labels(before, after, np.bincount(kind, minlength=n_categories))
-    return Points(person, row - first, label).of(size > SHORT)
+    return Points(person, row - first, before, after, label).of(size > SHORT)
+
+
+def few(points: Points, seed: int = 0) -> Points:
+    """About MOST of them at most, of whole people."""
+    share = MOST / max(len(points.person), 1)
+    if share >= 1.0:
+        return points
+    people = np.random.default_rng(seed).permutation(np.unique(points.person))
+    return points.of(np.isin(points.person, people[: max(1, int(share * len(people)))]))
 
 
 def _ends(log: Log) -> np.ndarray:
@@ -88,35 +101,56 @@ def labels(before: np.ndarray, after: np.ndarray, often: np.ndarray) -> tuple[np
     return label, size[np.arange(len(label)), label]
 
 
+# -- what the network says of them ---------------------------------------------------------------------------
+
+
+class Ahead(NamedTuple):
+    """What the network foresees at points, and how well. `M` rows."""
+
+    chance: np.ndarray  # f64[M, C], that the next item is of each category
+    nats: np.ndarray  # f64[M], log-likelihood of the next events, each as if it were the next
+
+
+def ahead(found: Hidden, points: Points, item: np.ndarray, category: np.ndarray) -> Ahead:
+    """At each of the points. Args: found, of their people. item i32[N], of the events of the log. category i32[I]."""
+    states, last = found.at(points.person, points.events), found.bounds[points.person + 1]
+    at = (found.bounds[points.person] + points.events)[:, None] + np.arange(REACH)
+    following = np.where(at < last[:, None], item[np.minimum(at, len(item) - 1)], -1)
+    member = np.eye(points.after.shape[1], dtype=np.float32)[category]
+    parts = [
+        _ahead(states[begin : begin + BATCH], following[begin : begin + BATCH], found.vector, found.bias, member)
+        for begin in range(0, len(states), BATCH)
+    ]
+    chance, nats = (np.concatenate([np.asarray(x, np.float64) for x in column]) for column in zip(*parts, strict=True))
+    return Ahead(chance, nats)
+
+
+@jax.jit
+def _ahead(states: Array, item: Array, vector: Array, bias: Array, member: Array) -> tuple[Array, Array]:
+    """(f32[B, C], f32[B]) as in `Ahead`. item i32[B, REACH], -1 where there is none."""
+    every = jax.nn.log_softmax(states @ vector.T + bias)
+    found = jnp.take_along_axis(every, jnp.maximum(item, 0), axis=1)
+    return jnp.exp(every) @ member, jnp.sum(jnp.where(item >= 0, found, 0.0), axis=1)
+
+
 # -- the decoder ---------------------------------------------------------------------------------------------
 
 
-class Rows(NamedTuple):
-    """Labels with the hidden states at their points. `M` rows."""
+def fit(points: Points, chance: np.ndarray, held: np.ndarray) -> Asking:
+    """The decoder of the greatest likelihood, on all but those points that are held back, bool[M], which say how far to trust it.
 
-    hidden: np.ndarray  # f32[M, d]
-    label: np.ndarray  # i64[M]
-
-
-def fit(rows: Rows, held: Rows, n_categories: int) -> Asking:
-    """The decoder of the greatest likelihood under a ridge, which people held back choose; they also say how far to trust it.
-
-    It begins from how often each sentence is the label, and hidden states move it from there. Those of people whom the network was
-    fitted to say more than others' do, so that only people held back can tell the ridge and the stretch of what they say.
+    It begins from how often each sentence is the label; what the network foresees, f64[M, C], and what was taken lately move it.
     """
-    share = base_rate(rows.label, n_categories)
-    mean, spread = rows.hidden.mean(axis=0), np.maximum(rows.hidden.std(axis=0), 1e-6)
-    scaled = (rows.hidden - mean) / spread
-    found = []
-    for ridge in RIDGES:
-        weight = _solve(scaled, rows.label, np.log(share), ridge)
-        moves = ((held.hidden - mean) / spread) @ weight[:, :-1].T + weight[:, -1]
-        stretch, nats = _stretch(moves, held.label, np.log(share))
-        found.append((nats, stretch * weight))
-    weight = max(found, key=lambda each: each[0])[1]
-    of_hidden = weight[:, :-1] / spread
-    bias = np.log(share) + weight[:, -1] - of_hidden @ mean
-    return Asking(jnp.asarray(of_hidden, jnp.float32), jnp.asarray(bias, jnp.float32))
+    usual = np.log(base_rate(points.label[~held], chance.shape[1]))
+    with jax.enable_x64(True):
+        given = tuple(jnp.asarray(x) for x in (usual, _seen(chance, points), points.label))
+        begin = {"weight": jnp.zeros((len(ASKS), SEEN)), "bias": jnp.zeros(len(usual))}
+        train = (given[0], *(x[np.flatnonzero(~held)] for x in given[1:]))
+        found = jax.tree.map(np.asarray, regression.least(lambda change: _penalised(change, *train), begin))
+        moves = np.asarray(_moves(found, given[1]))
+    stretch = _stretch(moves[held], points.label[held], usual)
+    bias = usual + stretch * found["bias"]
+    return Asking(jnp.asarray(stretch * found["weight"], jnp.float32), jnp.asarray(bias, jnp.float32))
 
 
 def base_rate(label: np.ndarray, n_categories: int) -> np.ndarray:
@@ -125,9 +159,17 @@ def base_rate(label: np.ndarray, n_categories: int) -> np.ndarray:
     return count / count.sum()
 
 
-def log_probabilities(asking: Asking, hidden: np.ndarray) -> np.ndarray:
-    """f64[M, S] after hidden f32[M, d]."""
-    return np.asarray(jax.jit(Asking.log_probabilities)(asking, jnp.asarray(hidden)), np.float64)
+def log_probabilities(asking: Asking, points: Points, chance: np.ndarray) -> np.ndarray:
+    """f64[M, S]: of every sentence at every point."""
+    found = jax.jit(Asking.log_probabilities)(
+        asking, jnp.asarray(chance, jnp.float32), jnp.asarray(lately(points), jnp.float32)
+    )
+    return np.asarray(found, np.float64)
+
+
+def lately(points: Points) -> np.ndarray:
+    """f64[M, C]: share of each category in the last events."""
+    return points.before / points.before.sum(axis=1, keepdims=True)
 
 
 def draw(log_chance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -136,30 +178,31 @@ def draw(log_chance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.minimum((upto <= rng.random((len(upto), 1)) * upto[:, -1:]).sum(axis=1), upto.shape[1] - 1)
 
 
-def _solve(hidden: np.ndarray, label: np.ndarray, prior: np.ndarray, ridge: float) -> np.ndarray:
-    """f64[S, d + 1]: weights of hidden states f[M, d], and of a column of ones."""
-    columns = np.append(hidden, np.ones((len(hidden), 1)), axis=1)
-    with jax.enable_x64(True):
-        given = tuple(jnp.asarray(x) for x in (columns.astype(np.float64), label, prior))
-        begin = jnp.zeros((len(prior), columns.shape[1]))
-        return np.asarray(regression.least(lambda weight: _penalised(weight, *given, ridge), begin))
+def _seen(chance: np.ndarray, points: Points) -> Array:
+    return seen(jnp.asarray(chance), jnp.asarray(lately(points)))
+
+
+def _moves(change: Any, seen: Array) -> Array:
+    """f[M, S]: by how much the logits of sentences differ from those of their base rate."""
+    moves = jnp.einsum("mcn,in->mic", seen, change["weight"])
+    return moves.reshape(len(seen), -1) + change["bias"]
 
 
 @jax.jit
 @jax.value_and_grad
-def _penalised(weight: Array, columns: Array, label: Array, prior: Array, ridge: float) -> Array:
-    every = jax.nn.log_softmax(columns @ weight.T + prior)
-    return 0.5 * ridge * jnp.sum(jnp.square(weight)) - jnp.sum(every[jnp.arange(len(label)), label])
+def _penalised(change: Any, usual: Array, seen: Array, label: Array) -> Array:
+    every = jax.nn.log_softmax(usual + _moves(change, seen))
+    doubt = sum(jnp.sum(jnp.square(x)) for x in jax.tree.leaves(change))
+    return 0.5 * RIDGE * doubt - jnp.sum(every[jnp.arange(len(label)), label])
 
 
-def _stretch(moves: np.ndarray, label: np.ndarray, prior: np.ndarray) -> tuple[float, float]:
-    """(stretch, log-likelihood) of what hidden states say f64[M, S], a maximum a posteriori estimate around 1."""
+def _stretch(moves: np.ndarray, label: np.ndarray, usual: np.ndarray) -> float:
+    """By how much moves f64[M, S] are best multiplied: a maximum a posteriori estimate around 1."""
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
-    def nats(log: float) -> float:
-        return float(log_softmax(prior + np.exp(log) * moves, axis=1)[np.arange(len(label)), label].sum())
+    def loss(log: float) -> float:
+        every = log_softmax(usual + np.exp(log) * moves, axis=1)
+        return float(0.5 * regression.CERTAIN["stretch"] * log**2 - every[np.arange(len(label)), label].sum())
 
-    doubt = regression.CERTAIN["stretch"]
-    best = minimize_scalar(lambda log: 0.5 * doubt * log**2 - nats(log), bounds=(-5.0, 1.0), method="bounded").x
-    return float(np.exp(best)), nats(float(best))
+    return float(np.exp(minimize_scalar(loss, bounds=(-5.0, 1.0), method="bounded").x))

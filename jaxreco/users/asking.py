@@ -1,6 +1,8 @@
-"""What a person asks for, by the network's hidden state: a choice among all sentences that the grammar has for categories.
+"""What a person asks for: a choice among all sentences of the grammar that ask for more or less of a category.
 
-Decoding is constrained to whole sentences: those that say nothing have no chance. Learned from hindsight (`fit.hindsight`).
+Decoding is constrained to whole sentences: what the grammar cannot say has no chance. Each is weighed by what the network foresees
+of its category and by how much of it was taken lately, with the same weights for all categories. Learned from hindsight
+(`fit.hindsight`).
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from jaxreco.talk.grammar import INTENT
 Array = jax.Array
 
 ASKS = ("more", "less")  # intents, each with every category for a target; the order is that of the sentences
+REACH = 10  # events that are lately
+SEEN = 4  # numbers of `seen`
+LEAST = 1e-9  # chance
 
 
 def intents(n_categories: int) -> np.ndarray:
@@ -22,18 +27,27 @@ def intents(n_categories: int) -> np.ndarray:
     return np.repeat([INTENT[name] for name in ASKS], n_categories).astype(np.int32)
 
 
-class Asking(Struct):
-    """Logits of the `S = 2 C` sentences, linear in the hidden state: more of each category, then less of each."""
+def seen(chance: Array, lately: Array) -> Array:
+    """f32[..., C, SEEN]: what is known of each category.
 
-    weight: Array  # f32[S, d]
+    Args: chance f32[..., C], that the next item is of it. lately f32[..., C], its share of the last REACH events.
+    """
+    return jnp.stack([jnp.log(jnp.maximum(chance, LEAST)), chance, lately, (lately > 0).astype(chance.dtype)], axis=-1)
+
+
+class Asking(Struct):
+    """Logits of the `S = 2 C` sentences: more of each category, then less of each."""
+
+    weight: Array  # f32[2, SEEN], of each of ASKS
     bias: Array  # f32[S]
 
-    def log_probabilities(self, hidden: Array) -> Array:
-        """f32[..., S]: of every sentence after hidden f32[..., d]."""
-        return jax.nn.log_softmax(hidden @ self.weight.T + self.bias)
+    def log_probabilities(self, chance: Array, lately: Array) -> Array:
+        """f32[..., S]: of every sentence. Arguments as of `seen`."""
+        logits = jnp.einsum("...cn,in->...ic", seen(chance, lately), self.weight)
+        return jax.nn.log_softmax(logits.reshape(*logits.shape[:-2], -1) + self.bias)
 
-    def wish(self, uniform: Array, hidden: Array) -> Array:
-        """i32[]: the category of which more is asked for, by the inverse of its distribution. uniform f32[], hidden f32[d]."""
-        count = self.bias.shape[0] // len(ASKS)
-        chance = jnp.cumsum(jax.nn.softmax(self.weight[:count] @ hidden + self.bias[:count]))
-        return jnp.minimum(jnp.sum(chance <= uniform * chance[-1]), count - 1).astype(jnp.int32)
+    def wish(self, uniform: Array, chance: Array, lately: Array) -> Array:
+        """i32[]: a category of which more is asked for, by the inverse of its distribution. uniform f32[]; C as of `seen`."""
+        count = chance.shape[0]
+        upto = jnp.cumsum(jnp.exp(self.log_probabilities(chance, lately)[:count]))
+        return jnp.minimum(jnp.sum(upto <= uniform * upto[-1]), count - 1).astype(jnp.int32)
