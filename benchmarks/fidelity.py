@@ -1,7 +1,8 @@
 """How far may one trust a simulator? Does it rank policies as real answers do, and what does a randomised log say of them?
 
 The order of eight agents under the real answers of Jester, how stable it is, and their order under the learned user; what three
-policies of Open Bandit would have been clicked; and how good the learned user's heads are (`heads.py`).
+policies of Open Bandit would have been clicked; how good the learned user's heads are (`heads.py`); and whether what it would ask for,
+predicted before the outcome, is worth hearing (`hindsight.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from jaxreco import offpolicy, policy_order
 from jaxreco.base import CLICK
-from jaxreco.benchmarks import heads, pickers
+from jaxreco.benchmarks import heads, hindsight, pickers
 from jaxreco.benchmarks.report import Report, Row, plain_table
 from jaxreco.benchmarks.report import under as said_of
 from jaxreco.data import jester, open_bandit, splits
@@ -88,6 +89,9 @@ def run(
     for name in heads.SETS:
         if (data / name).is_dir():
             heads.add(report, name, *heads.measured(name, data / name, mode, say), heads.FOLDS[mode])
+    for name in hindsight.SETS:
+        if (data / name).is_dir():
+            hindsight.add(report, name, hindsight.measured(name, data / name, mode, say), hindsight.FOLDS[mode])
     report.notes += _NOT_YET
     return _ended(report, mode, began)
 
@@ -106,6 +110,8 @@ _PROTOCOL = (
     "heads: nats a row on people of folds that the user was not fitted to, over how often each class occurs and over an ordinal "
     "regression on plain numbers (what the person and others said so far, place in the slate, gaps so far, ...), paired, bootstrap over "
     "people; AUC of the middle cut; ECE in tenths, mean over cuts",
+    "instructions: at points where people of other folds disengaged, the sentence by hindsight (labels) and as predicted before the outcome; "
+    "nats that the next ten events gain when they are conditioned on it, weights fitted to one half of these people and judged on the other",
 )
 _NOT_YET = [
     "A classifier that tells real sessions from simulated ones is not measured here.",

@@ -13,14 +13,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreco.data.log import Log
-from jaxreco.fit import regression
+from jaxreco.fit import events as reading
+from jaxreco.fit import moments, regression
+from jaxreco.fit.fitting import Task
 from jaxreco.fit.moments import BATCH, Hidden
 from jaxreco.users.asking import ASKS, REACH, SEEN, Asking, seen
+from jaxreco.users.network import UserNetwork
 
 Array = jax.Array
 
 FEWEST = 5  # events before and after a point, of at most REACH
 EVERY = 10  # events from point to point in a log that knows neither sessions nor times
+ENOUGH = 200  # points, for fewer teach nothing
 MOST = 20_000  # points that a decoder is fitted to, about; whole people, drawn evenly
 SHORT = 1e-6  # by less two changes do not differ
 RIDGE = 1.0
@@ -134,6 +138,21 @@ def _ahead(states: Array, item: Array, vector: Array, bias: Array, member: Array
 
 
 # -- the decoder ---------------------------------------------------------------------------------------------
+
+
+def learn(network: UserNetwork, task: Task, log: Log, category: np.ndarray, n_categories: int) -> Asking | None:
+    """The decoder of a network and the people whom it was fitted to; None where they disengaged at fewer than ENOUGH points.
+
+    Args: task: with the events of the log. category i32[I], of items, below C.
+    """
+    taken, (fitted, held) = reading.taken(log), task.people
+    every = points(taken, category, n_categories)
+    every = few(every.of(np.isin(every.person, np.union1d(fitted, held))))
+    held_back = np.isin(every.person, held)
+    if len(every.person) < ENOUGH or not held_back.any():
+        return None
+    found = moments.hidden(network, task, log, np.unique(every.person))
+    return fit(every, ahead(found, every, taken.item, category).chance, held_back)
 
 
 def fit(points: Points, chance: np.ndarray, held: np.ndarray) -> Asking:
