@@ -42,7 +42,7 @@ def world(
         from jaxreco.users.transformer import LearnedUser
 
         its, params = living.load(folder)
-        kind, statics["sources"] = LearnedUser, tuple(sorted(params.feedback))
+        kind, statics["sources"] = LearnedUser, params.sources
     size = min(slate_size, its.catalog.n_items)
     env = RecoEnv(
         name=name, version=version, n_items=its.catalog.n_items, slate_size=size, history_length=history_length,

@@ -1,7 +1,7 @@
 """What a fitted network needs to live in a world: the items and people of its log, and what each person had said.
 
-Beside the network its folder holds `world.npz` (`fit.world_file`) and `people.npz`: by head, the sums that tell a person's own
-standing, and the share of items looked at that is clicked.
+Beside the network its folder holds `world.npz` (`fit.world_file`), `people.npz`: by head, the sums that tell a person's own
+standing, and the share of items looked at that is clicked; and `asking.npz`, the decoder of instructions, where the log taught one.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from jaxreco import files
 from jaxreco.base import CLICK, EXAMINED
 from jaxreco.content import fusion
 from jaxreco.data.log import Log
+from jaxreco.errors import DataError
 from jaxreco.fit import events as reading
-from jaxreco.fit import feedback, fitting, folder, mechanistic, objective, world, world_file
+from jaxreco.fit import feedback, fitting, folder, hindsight, mechanistic, objective, world, world_file
 from jaxreco.fit.world_file import World
 from jaxreco.logs import Interactions
+from jaxreco.users.asking import ASKS, SEEN, Asking
 from jaxreco.users.heads import Head
+from jaxreco.users.network import UserNetwork
 from jaxreco.users.transformer import LearnedParams, StandIns, learned
 
 Array = jax.Array
 
-PEOPLE = "people.npz"
+PEOPLE, ASKING = "people.npz", "asking.npz"
 TRUST = 0.6  # mean of its prior
 # The network has seen how people tire of what they took and what is new to them; the mechanisms for it would count it twice.
 SETTLED = {
@@ -41,13 +44,13 @@ class Living(NamedTuple):
     params: LearnedParams
 
 
-def keep(into: Path, log: Log, task: fitting.Task, heads: dict[str, Head], seed: int) -> None:
-    """Write the two files. Raises DataError for a log of which no world can be made.
+def keep(into: Path, log: Log, network: UserNetwork, task: fitting.Task, heads: dict[str, Head], seed: int) -> None:
+    """Write the files. Raises DataError for a log of which no world can be made.
 
     The catalog is told by the people fitted to, as that of the mechanistic user is (`mechanistic.prepare`): agents that were trained
     among the one kind of user can be set before the other.
 
-    Args: log: all of it. seed: of what priors draw.
+    Args: log: all of it. network: with its final weights. seed: of what priors draw.
     """
     taken = reading.taken(log)
     theirs = taken.rows(np.isin(taken.user, task.people[0]))
@@ -60,6 +63,10 @@ def keep(into: Path, log: Log, task: fitting.Task, heads: dict[str, Head], seed:
     arrays = {name: np.stack(sums)[:, users] for name, sums in said_of(log, heads).items()}
     with files.written_whole(into / PEOPLE) as file:
         np.savez(file, allow_pickle=False, click_rate=np.float32(world.click_rate(log)), **arrays)
+    asking = hindsight.learn(network, task, log, np.asarray(catalog.category), len(names.categories))
+    if asking is not None:
+        with files.written_whole(into / ASKING) as file:
+            np.savez(file, allow_pickle=False, **{name: np.asarray(leaf) for name, leaf in vars(asking).items()})
 
 
 def said_of(log: Log, heads: dict[str, Head]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -89,20 +96,36 @@ def load(source: Path) -> Living:
     its = world_file.load(source, SETTLED)
     table = model.network.items(jnp.asarray(model.content), jnp.asarray(model.known))
     said = {name: (kept[name][0], kept[name][1]) for name in known}
-    params = learned(its.params, model.network, table, stand_ins(table), model.feedback, its.histories(), said)
+    category = np.asarray(its.catalog.category)
+    params = learned(
+        its.params, model.network, table, stand_ins(table, its.catalog.category), model.feedback, its.histories(), said,
+        _asking(source, len(its.names.categories)), category,
+    )  # fmt: skip
     scale = {f"value_{name}": model.config["scale"][f"value_{name}"] for name in ("mean", "spread")}
     params = params.replace(**scale)
     return Living(its, params.replace(base=_base(params, its.catalog.popularity, float(kept["click_rate"]))))
 
 
-def stand_ins(table: fitting.ItemTable) -> StandIns:
-    """All items, or in a large catalog some that stand for them, always the same."""
+def _asking(source: Path, n_categories: int) -> Asking | None:
+    """The decoder of instructions of a folder; None where it holds none. Raises DataError for one of other categories."""
+    if not (source / ASKING).exists():
+        return None
+    found = fusion.arrays(source / ASKING, ("weight", "bias"))
+    if found["weight"].shape != (len(ASKS), SEEN) or found["bias"].shape != (len(ASKS) * n_categories,):
+        raise DataError(
+            f"{source / ASKING} is not of the {n_categories} categories of its world: fit the user model again."
+        )
+    return Asking(*(jnp.asarray(found[name], jnp.float32) for name in ("weight", "bias")))
+
+
+def stand_ins(table: fitting.ItemTable, category: Array) -> StandIns:
+    """All items, of categories i32[I], or in a large catalog some that stand for them, always the same."""
     count = table.bias.shape[0]
     if count <= fitting.MANY_ITEMS:
-        return StandIns(table.vector, table.bias)
+        return StandIns(table.vector, table.bias, category)
     share = jax.nn.softmax(fitting.SMOOTHING * table.bias)
     drawn = objective.draw(jax.random.key(0), share, fitting.DRAWN)
-    return StandIns(table.vector[drawn.item], table.bias[drawn.item] - drawn.log_times)
+    return StandIns(table.vector[drawn.item], table.bias[drawn.item] - drawn.log_times, category[drawn.item])
 
 
 def _base(params: LearnedParams, popularity: Array, click_rate: float) -> float:

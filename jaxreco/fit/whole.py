@@ -120,9 +120,10 @@ def learn(fit: Fit, console: Console, stopped: Callable[[], bool] = lambda: Fals
 def finished(fit: Fit, log: Log) -> Finished:
     """The heads of a fit that is over, and its world; after that its folder is whole."""
     run, task, _, fitter = fit
-    found = finish.finish(fitting.with_weights(task, fitter.best), task, log)
+    network = fitting.with_weights(task, fitter.best)
+    found = finish.finish(network, task, log)
     if log.n_items > 1:  # nobody lives in a shop that is all one item
-        living.keep(run.folder, log, task, found.heads, run.config["seed"])
+        living.keep(run.folder, log, network, task, found.heads, run.config["seed"])
     nats = baselines.rows(task, fitter, run.config["fit"]["horizon"])
     folder.keep(run, fitter, found, nats)
     return found

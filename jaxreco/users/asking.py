@@ -51,3 +51,17 @@ class Asking(Struct):
         count = chance.shape[0]
         upto = jnp.cumsum(jnp.exp(self.log_probabilities(chance, lately)[:count]))
         return jnp.minimum(jnp.sum(upto <= uniform * upto[-1]), count - 1).astype(jnp.int32)
+
+
+def pushed(lately: Array, category: Array, taken: Array) -> Array:
+    """i32[REACH]: categories of what was taken last, the latest last, after slots of categories i32[K], of which some are taken.
+
+    Args: lately i32[REACH], -1 for none. taken bool[K].
+    """
+    number, at = jnp.sum(taken), jnp.arange(REACH)
+    before = jnp.where(at + number < REACH, lately[jnp.minimum(at + number, REACH - 1)], -1)
+    place = REACH - 1 - (number - jnp.cumsum(taken))
+    here = taken[:, None] & (place[:, None] == at)
+    return jnp.where(jnp.any(here, axis=0), jnp.sum(jnp.where(here, category[:, None], 0), axis=0), before).astype(
+        jnp.int32
+    )

@@ -180,6 +180,11 @@ class MindsetParams(Struct):
         best = jnp.max(catalog.embedding @ self.population.traits.taste[row].T, axis=-1)
         return self._of_everybody(self.affinity * best, jnp.arange(catalog.n_items), catalog)
 
+    def wished(self, category: Array, inside: Any, uniform: Array) -> Array:
+        """i32[]: the category that a user wishes for who speaks truly: the one that names its interest, i32[]."""
+        del inside, uniform
+        return category
+
     def _of_everybody(self, own: Array, item: Array, catalog: Catalog) -> Array:
         """f32[K]: one's own liking f32[K], with what draws everybody."""
         return (
@@ -359,7 +364,8 @@ class Mindset:
         if not self.talks:
             return state, Instruction.silent()
         asks = opens & (rng.uniforms(key, 1)[0] < params.opening)
-        said = rarely(asks, _greet, Instruction.silent(), key, state.row, state.focus, state.ideal, params)
+        inside = self._inside(state, params)
+        said = rarely(asks, _greet, Instruction.silent(), key, state.row, state.focus, state.ideal, inside, params)
         return state.replace(request=Request.of(said, state.seconds, state.age)), said
 
     def review(
@@ -414,7 +420,7 @@ class Mindset:
             slots = Slots(slate, done.examined, done.utility, appeal.lure, done.enjoyed, done.sated, appeal.seconds)
             hours = Hours(state.minutes, state.budget)
             mind = (Mind(state.mood, state.trust, state.boredom), unanswered)
-            told = (state.row, state.focus, state.ideal, state.request)
+            told = (state.row, state.focus, state.ideal, state.request, self._inside(state, params))
             pull = params.appeal_to(state, jnp.maximum(slate, 0), matches, catalog)
             felt = (slots, pull, familiar, mind, hours)
             explains = jnp.any(done.examined > 0) if self.think_aloud else says
@@ -471,6 +477,11 @@ class Mindset:
         del uniform, state, slate, params, catalog
         return Known()
 
+    def _inside(self, state: MindsetState, params: MindsetParams) -> Any:
+        """What else than its interests tells `MindsetParams.wished` what the user would have: nothing."""
+        del state, params
+        return ()
+
     def _gap(self, uniform: Array, state: MindsetState, satisfaction: Array, params: MindsetParams) -> Array:
         """f32[]: hours until the next session, of a user who is about to go."""
         habit = params.population.traits.habit_hours[state.row]
@@ -496,7 +507,7 @@ class Mindset:
         self,
         key: Array,
         felt: tuple[Slots, Pull, Array, tuple[Mind, Mind], Hours],
-        told: tuple[Array, Array, Array, Request],
+        told: tuple[Array, Array, Array, Request, Any],
         freshness: Array,
         params: MindsetParams,
         catalog: Catalog,
@@ -507,7 +518,7 @@ class Mindset:
         """
         draws = rng.uniforms(key, DRAWS_OF_REFLECTION, start=self._walking + 3)
         slots, pull, familiar, minds, hours = felt
-        row, focus, ideal, request = told
+        row, focus, ideal, request, inside = told
         item = jnp.maximum(slots.item, 0)
         seconds = jnp.log(slots.seconds)
         lost = {
@@ -523,7 +534,7 @@ class Mindset:
         found = reflection.reasons(slots, losses, seconds > ideal, *minds, hours, params)
         truly = draws[4] < params.population.traits.rho[row]
         bother = voice.choose(truly, voice.bothered(found), voice.misled(draws[1:4], catalog.n_items))
-        wish = _wish(truly, row, focus, draws[5], params)
+        wish = _wish(truly, row, focus, inside, draws[5], params)
         ranked = voice.choose(truly, reflection.ranked(found), reflection.misreported(draws[6:15], catalog.n_items))
         return voice.complaint(bother, draws[0], wish, request, catalog), Trace(*ranked)
 
@@ -645,12 +656,16 @@ def _noise(uniform: Array) -> Array:
     return (uniform - 0.5) * jnp.float32(12**0.5)
 
 
-def _wish(truly: Array, row: Array, focus: Array, uniform: Array, params: MindsetParams) -> Aim:
-    """What names the interest that this session is about; unless `truly` bool[], one of a row drawn evenly."""
+def _wish(truly: Array, row: Array, focus: Array, inside: Any, uniform: Array, params: MindsetParams) -> Aim:
+    """What names the interest that this session is about; unless `truly` bool[], one of a row drawn evenly.
+
+    Args: inside: see `Mindset._inside`. uniform f32[]: one draw for either case, of which there is never more than one.
+    """
     wishes = params.population.traits.wishes
     rows, interests = wishes.shape[:2]
     anybodys = jnp.minimum((uniform * rows * interests).astype(jnp.int32), rows * interests - 1)
     category, tag, item = wishes.reshape(-1, 3)[jnp.where(truly, row * interests + focus, anybodys)]
+    category = jnp.where(truly, params.wished(category, inside, uniform), category)
     return Aim(category, tag, jnp.int32(EMPTY), item)
 
 
@@ -787,11 +802,11 @@ def _judge(
     return heard(request, slate, situation), follows(request, slate, situation)
 
 
-def _greet(key: Array, row: Array, focus: Array, ideal: Array, params: MindsetParams) -> Instruction:
+def _greet(key: Array, row: Array, focus: Array, ideal: Array, inside: Any, params: MindsetParams) -> Instruction:
     """The request that a session opens with. Of the key's draws the first was whether it comes; the next are consumed."""
     honest, which, other, longer = rng.uniforms(key, 4, start=1)
     truly = honest < params.population.traits.rho[row]
-    wish = _wish(truly, row, focus, other, params)
+    wish = _wish(truly, row, focus, inside, other, params)
     wants_longer = jnp.where(truly, ideal > jnp.log(params.usual_seconds), longer < 0.5)
     return voice.greeting(which, wish, wants_longer)
 

@@ -20,6 +20,8 @@ from jaxreco import rng
 from jaxreco.base import CLICK, COMMENT, EXAMINED, LIKE, SHARE, Catalog, Context, Feedback, Instruction, Trace
 from jaxreco.population import Population
 from jaxreco.struct import Struct, param
+from jaxreco.users import asking as decoding
+from jaxreco.users.asking import REACH, Asking
 from jaxreco.users.heads import Classes, Head, click_features, gap_features, leave_features, standing
 from jaxreco.users.mindset import DRAWS_PER_SLOT, Known, Mindset, MindsetParams, MindsetState, Pull, Traits
 from jaxreco.users.network import FEATURES, ItemTable, Memory, Past, UserNetwork
@@ -28,7 +30,8 @@ Array = jax.Array
 
 
 ACTIONS = {"like": LIKE, "comment": COMMENT, "share": SHARE}
-HEADS = ("value", *ACTIONS, "watch", "click", "leave", "gap")
+INSTRUCTION = "instruction"
+HEADS = ("value", *ACTIONS, "watch", "click", "leave", "gap", INSTRUCTION)
 LIKED = 1.0 / 3.0  # share of values, at most, that count as likes where a log has values and no likes
 
 
@@ -57,6 +60,7 @@ class Begun(Struct):
     hidden: Array  # f32[d]
     level: Array  # f32[], see `LearnedParams.level`
     said: dict[str, Tally]  # by head, in the log
+    lately: Array  # i32[REACH], categories of what it took last, the latest last, -1 for none; [0] without a decoder
 
 
 class LearnedTraits(Traits):
@@ -78,6 +82,7 @@ class StandIns(NamedTuple):
 
     vector: Array  # f32[n, d]
     bias: Array  # f32[n], less the log of how often each is expected among them
+    category: Array | None = None  # i32[n], for a decoder of instructions
 
 
 class LearnedParams(MindsetParams):
@@ -87,6 +92,7 @@ class LearnedParams(MindsetParams):
     table: ItemTable = None  # type: ignore[assignment]
     others: StandIns = None  # type: ignore[assignment]
     feedback: dict[str, Head] = None  # type: ignore[assignment]  # HEADS that the log had data for
+    asking: Asking | None = None  # what it would have that speaks truly; the prior's wishes where there is none
     value_mean: Any = param(default=0.0, doc="of the values of the log", unit="value")
     value_spread: Any = param(default=1.0, low=1e-9, doc="of the values of the log", unit="value")
     usual_slate: Any = param(default=10.0, low=1.0, doc="slots of a slate, for the head of clicks", unit="slots")
@@ -130,6 +136,22 @@ class LearnedParams(MindsetParams):
         clicks = jax.tree.map(lambda x: x[row], begun.said["click"]).heard() if "click" in begun.said else None
         return self.log_odds(begun.hidden[row], lift, every, clicks)
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Those of HEADS that are not the mechanistic prior."""
+        return (*sorted(self.feedback), *((INSTRUCTION,) if self.asking is not None else ()))
+
+    def wished(self, category: Array, inside: Any, uniform: Array) -> Array:
+        """i32[]: the category that a user wishes for who speaks truly: drawn by the decoder, where there is one."""
+        if self.asking is None:
+            return category
+        hidden, lately = inside
+        every = jnp.arange(self.asking.bias.shape[0] // len(decoding.ASKS))
+        members = (self.others.category[:, None] == every).astype(jnp.float32)  # type: ignore[index]
+        chance = jax.nn.softmax(self.others.vector @ hidden + self.others.bias) @ members
+        count = jnp.sum(lately[:, None] == every, axis=0)
+        return self.asking.wish(uniform, chance, count / jnp.maximum(jnp.sum(count), 1))
+
     def lift(self, hidden: Array, level: Array, item: Array) -> Array:
         """f32[K], nats: how many times as likely items i32[K] are to be taken next as any item alike."""
         return self.table.vector[item] @ hidden + self.table.bias[item] - level
@@ -150,6 +172,7 @@ class LearnedState(MindsetState):
     memory: Memory
     level: Array  # f32[], see `LearnedParams.level`
     said: dict[str, Tally]  # by head
+    lately: Array  # i32[REACH], see `Begun`
     gaps: Gaps
 
 
@@ -157,15 +180,20 @@ class LearnedState(MindsetState):
 class LearnedUser(Mindset):
     """The learned user model (DESIGN: protocol `UserModel`). Arguments as of `Mindset`.
 
-    Args: sources: "data" or "prior" of each of HEADS that is data; the others are the mechanistic prior.
+    Args: sources: those of HEADS that are not the mechanistic prior.
     """
 
     sources: tuple[str, ...] = ()
 
     @property
     def heads(self) -> dict[str, str]:
-        """Where each response comes from: "data", or the mechanistic "prior"."""
-        return {name: "data" if name in self.sources else "prior" for name in HEADS}
+        """Where each response comes from: "data", or the mechanistic "prior".
+
+        The category that an instruction names is from "hindsight", where there is a decoder: no log said what people ask for. When and
+        why it speaks, everything else that it asks for, and its reasons are priors always.
+        """
+        known = {name: "hindsight" if name == INSTRUCTION else "data" for name in self.sources}
+        return {name: known.get(name, "prior") for name in HEADS}
 
     def init(self, key: Array, params: LearnedParams, catalog: Catalog) -> LearnedState:  # type: ignore[override]
         """A person of the log, before the first slate. The key is consumed."""
@@ -175,7 +203,10 @@ class LearnedUser(Mindset):
         begun = tuple(zip(row.keys, row.values, strict=True))
         memory = Memory(short, begun, Past(row.total, row.number), row.hidden)
         zero = jnp.float32(0.0)
-        return LearnedState(**vars(state), memory=memory, level=row.level, said=row.said, gaps=Gaps(zero, zero, zero))
+        return LearnedState(
+            **vars(state), memory=memory, level=row.level, said=row.said, lately=row.lately,
+            gaps=Gaps(zero, zero, zero),
+        )  # fmt: skip
 
     def review(  # type: ignore[override]
         self, key: Array, state: LearnedState, slate: Array, params: LearnedParams, catalog: Catalog, context: Context
@@ -187,8 +218,11 @@ class LearnedUser(Mindset):
         about = _about(feedback, values, params)
         memory = params.network.remember(state.memory, jnp.where(clicked, slate, -1), about, params.table)
         level, tallies = params.level(memory.hidden), _tallies(state.said, feedback, values, params)
+        lately = state.lately
+        if params.asking is not None:
+            lately = decoding.pushed(lately, catalog.category[jnp.maximum(slate, 0)], clicked)
         # `after` is a LearnedState too: the walk replaces fields of the state that it was given.
-        return after.replace(memory=memory, level=level, said=tallies), feedback, said, trace  # type: ignore[return-value]
+        return after.replace(memory=memory, level=level, said=tallies, lately=lately), feedback, said, trace  # type: ignore[return-value]
 
     def revisit(  # type: ignore[override]
         self, key: Array, state: LearnedState, params: LearnedParams, context: Context
@@ -224,6 +258,10 @@ class LearnedUser(Mindset):
             leaves = head.at_least(head.outlook(state.memory.hidden, _nothing(params), extra), jnp.float32(1.0))
             found["leave"] = jnp.broadcast_to(leaves, slate.shape)
         return Known(**found)
+
+    def _inside(self, state: LearnedState, params: LearnedParams) -> Any:  # type: ignore[override]
+        """What the decoder of instructions is told."""
+        return () if params.asking is None else (state.memory.hidden, state.lately)
 
     def _values(self, key: Array, state: LearnedState, slate: Array, params: LearnedParams) -> Array | None:
         """f32[K]: what the user says of each item if it takes it; by the draws by which it likes it, so that both agree."""
@@ -300,11 +338,14 @@ def learned(
     feedback: Mapping[str, Head],
     histories: np.ndarray,
     said: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    asking: Asking | None = None,
+    category: np.ndarray | None = None,
 ) -> LearnedParams:
     """The people of a mechanistic world as learned users: what draws them is the network's word, and what data know is theirs.
 
     Args: histories i32[P, M], what each row of the population took, -1 before the first. said: by head, the sums of `Tally`
-      f32[P] each, of what they said in the log; nothing was said where a head is missing.
+      f32[P] each, of what they said in the log; nothing was said where a head is missing. asking: with category i32[I], of items, and
+      `others` that know theirs; without, wishes are the prior's.
     """
     traits, weights = params.population.traits, params.population.weights
     nothing = np.zeros(len(histories), np.float32)
@@ -313,7 +354,11 @@ def learned(
         for name in feedback
         if name != "gap"
     }
-    begun = _begun(network, table, others, jnp.asarray(histories), tallies)
+    lately = np.zeros((len(histories), 0), np.int32)
+    if asking is not None and category is not None:
+        last = np.pad(histories, ((0, 0), (REACH, 0)), constant_values=-1)[:, -REACH:]
+        lately = np.where(last >= 0, np.asarray(category)[last], -1).astype(np.int32)
+    begun = _begun(network, table, others, (jnp.asarray(histories), tallies, jnp.asarray(lately)))
     population = Population(traits=LearnedTraits(**vars(traits), begun=begun), weights=weights)
     like_at = _like_at(feedback["value"].classes) if "value" in feedback else 0.0
     return LearnedParams(
@@ -323,6 +368,7 @@ def learned(
         others=others,
         feedback=dict(feedback),
         like_at=like_at,
+        asking=asking,
     )
 
 
@@ -334,14 +380,16 @@ def _like_at(classes: Classes) -> float:
 
 
 @jax.jit
-def _begun(network: UserNetwork, table: ItemTable, others: StandIns, histories: Array, said: dict[str, Tally]) -> Begun:
-    """The memories of people as they come, leaves [P, ...]."""
+def _begun(
+    network: UserNetwork, table: ItemTable, others: StandIns, people: tuple[Array, dict[str, Tally], Array]
+) -> Begun:
+    """The memories of people as they come, leaves [P, ...]. people: what each took, said, and took lately."""
 
-    def person(one: tuple[Array, dict[str, Tally]]) -> Begun:
-        history, said = one
+    def person(one: tuple[Array, dict[str, Tally], Array]) -> Begun:
+        history, said, lately = one
         memory = network.begin(network.past(history, table))
         keys, values = (jnp.stack([pair[i] for pair in memory.begun]) for i in (0, 1))
         level = level_of(memory.hidden, others, table.bias.shape[0])
-        return Begun(keys, values, *memory.long, memory.hidden, level, said)
+        return Begun(keys, values, *memory.long, memory.hidden, level, said, lately)
 
-    return jax.lax.map(person, (histories, said), batch_size=256)
+    return jax.lax.map(person, people, batch_size=256)
