@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,15 +11,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxreco import population
+from jaxreco.base import Context
 from jaxreco.data.log import Items, Log
-from jaxreco.fit import conditioned, hindsight
+from jaxreco.envs import learned as learned_world
+from jaxreco.errors import DataError
+from jaxreco.fit import conditioned, finish, fitting, hindsight, living
 from jaxreco.fit import events as reading
+from jaxreco.fit import folder as kept
 from jaxreco.fit.conditioned import Asked
+from jaxreco.fit.fitting import FitConfig
 from jaxreco.fit.hindsight import Points
 from jaxreco.fit.moments import Hidden
-from jaxreco.talk.grammar import INTENT
+from jaxreco.talk.grammar import INTENT, KIND
+from jaxreco.testing import check_env
 from jaxreco.users import asking
-from jaxreco.users.asking import Asking
+from jaxreco.users.asking import REACH, Asking
+from jaxreco.users.network import NetworkConfig
 
 HOUR = 3600.0
 MORE, LESS = 0, 3  # where the sentences of each begin, of three categories
@@ -244,3 +254,124 @@ def test_weights_are_told_by_the_other_half():
     gain = conditioned.crossed(told, half, either_way=True)
     assert gain[half].mean() < -0.5
     assert gain[~half].mean() < -0.5
+
+
+# -- in the world --------------------------------------------------------------------------------------------
+
+
+def test_what_was_taken_lately_by_a_plain_list():
+    rng = np.random.default_rng(0)
+    mine, found = [-1] * REACH, jnp.full(REACH, -1)
+    for _ in range(12):
+        category, taken = rng.integers(4, size=6), rng.random(6) < 0.4
+        found = asking.pushed(found, jnp.asarray(category), jnp.asarray(taken))
+        mine = [*mine, *category[taken].tolist()][-REACH:]
+        assert found.tolist() == mine
+    long = asking.pushed(found, jnp.arange(14), jnp.ones(14, bool))
+    assert long.tolist() == list(range(4, 14))
+
+
+def a_living_log(people: int = 40, seed: int = 0) -> Log:
+    """Sessions of six events of one kind each; a day apart."""
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(3, size=(people, 8)).repeat(6, axis=1)
+    item = 4 * kind + rng.integers(4, size=kind.shape)
+    time = np.arange(8).repeat(6) * 24 * HOUR + np.tile(np.arange(6) * 60.0, 8)
+    items = Items(np.arange(12), categories=[(f"kind {at // 4}",) for at in range(12)])
+    user = np.repeat(np.arange(people), 48)
+    return Log.of("living", user, item.ravel(), items, np.arange(people), time=np.tile(time, people))
+
+
+@pytest.fixture(scope="module")
+def living_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    log, folder = a_living_log(), tmp_path_factory.mktemp("fit") / "user"
+    network = NetworkConfig(width=8, layers=1, heads=2, window=8, remembered=8)
+    config = FitConfig(epochs=1, patience=1, batch=16, held_back=0.2, horizon=1)
+    task = fitting.prepare(jax.random.key(0), log, None, network, config)
+    fitter, _ = fitting.epoch(jax.random.key(1), task, fitting.begin(task, config), config)
+    model = fitting.with_weights(task, fitter.best)
+    run = kept.create(folder, kept.describe(log, task, network, config, 0, "none"), log, task)
+    living.keep(folder, log, model, task, {}, 0)
+    kept.keep(run, fitter, finish.Finished({}, {}, {}))
+    return folder
+
+
+def test_a_folder_keeps_the_decoder(living_folder: Path) -> None:
+    its, params = living.load(living_folder)
+    log = a_living_log()
+    category = np.asarray(its.catalog.category)
+    assert params.asking.bias.shape == (6,)
+    assert params.others.category.tolist() == category.tolist()
+    env, _ = learned_world.make(user_model=living_folder, slate_size=4)
+    assert env.user_model.heads["instruction"] == "hindsight"
+    assert env.user_model.heads["watch"] == "prior"
+    last = [log.item[log.user == person][-REACH:] for person in range(40)]
+    np.testing.assert_array_equal(params.population.traits.begun.lately, category[np.stack(last)])
+
+
+def test_without_it_wishes_are_the_priors(living_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "user"
+    shutil.copytree(living_folder, folder)
+    (folder / living.ASKING).unlink()
+    env, params = learned_world.make(user_model=folder, slate_size=4)
+    assert params.user.asking is None
+    assert env.user_model.heads["instruction"] == "prior"
+    assert params.user.population.traits.begun.lately.shape == (40, 0)
+    np.savez(folder / living.ASKING, weight=np.zeros((2, 4)), bias=np.zeros(8))
+    with pytest.raises(DataError, match="not of the 3 categories of its world"):
+        learned_world.make(user_model=folder)
+
+
+def openings(folder: Path, rho: float) -> tuple[Any, Any, Any]:
+    """(params, states, instructions) of many users who open a session with a request."""
+    env, params = learned_world.make(user_model=folder, slate_size=4)
+    user = population.override(params, rho=rho).user.replace(opening=1.0)
+    # A decoder whose word differs from person to person, and from what names the first interest.
+    user = user.replace(asking=Asking(jnp.asarray([[1.0, 0.0, -6.0, 0.0], [0.0] * 4]), jnp.zeros(6)))
+    keys = jax.random.split(jax.random.key(0), 3000)
+
+    @jax.jit
+    def one(key: Any) -> Any:
+        state = env.user_model.init(key, user, params.catalog)
+        to_open = jax.random.fold_in(key, 1)
+        return state, env.user_model.opening(to_open, state, jnp.bool_(True), user, params.catalog, Context())[1]
+
+    return user, *jax.vmap(one)(keys)
+
+
+def test_who_speaks_truly_asks_for_what_the_decoder_draws(living_folder: Path) -> None:
+    user, state, said = openings(living_folder, rho=1.0)
+    names = (np.asarray(said.intent) == INTENT["more"]) & (np.asarray(said.target_kind) == KIND["category"])
+    assert names.sum() > 300
+
+    def expected(hidden: Any, lately: Any) -> Any:
+        chance = jnp.stack(
+            [
+                jnp.sum(jax.nn.softmax(user.others.vector @ hidden + user.others.bias)[4 * c : 4 * c + 4])
+                for c in range(3)
+            ]
+        )
+        share = jnp.stack([jnp.mean(lately == c) for c in range(3)])
+        return jax.nn.softmax(user.asking.log_probabilities(chance, share)[:3])
+
+    chance = np.asarray(jax.vmap(expected)(state.memory.hidden, state.lately))[names]
+    drawn = np.asarray(said.target)[names]
+    spread = 4.0 * np.sqrt(0.25 / names.sum())
+    np.testing.assert_allclose(np.bincount(drawn, minlength=3) / len(drawn), chance.mean(axis=0), atol=spread)
+    assert chance[np.arange(len(drawn)), drawn].mean() > 0.5 * (np.square(chance).sum(axis=1).mean() + chance.mean())
+    np.testing.assert_allclose(
+        chance[np.arange(len(drawn)), drawn].mean(), np.square(chance).sum(axis=1).mean(), atol=spread
+    )
+
+
+def test_who_does_not_asks_without_its_state(living_folder: Path) -> None:
+    user, _, said = openings(living_folder, rho=0.0)
+    names = (np.asarray(said.intent) == INTENT["more"]) & (np.asarray(said.target_kind) == KIND["category"])
+    wishes = np.asarray(user.population.traits.wishes)[..., 0].ravel()
+    share = np.bincount(np.asarray(said.target)[names], minlength=3) / names.sum()
+    expected = np.bincount(wishes[wishes >= 0], minlength=3) / (wishes >= 0).sum()
+    np.testing.assert_allclose(share, expected, atol=4.0 * np.sqrt(0.25 / names.sum()))
+
+
+def test_the_world_keeps_its_contract(living_folder: Path) -> None:
+    check_env(*learned_world.make(user_model=living_folder, slate_size=4))
