@@ -23,7 +23,17 @@ from jaxreco.errors import DataError
 from jaxreco.fit import fitting, folder, mindset_folder
 
 SIZE = ("--epochs", 4, "--width", 8, "--layers", 1, "--window", 8)
-FILES = {"config.json", "items.npz", "metrics.jsonl", "checkpoint", "model", "heads.npz", "heads.json"}
+FILES = {
+    "config.json",
+    "items.npz",
+    "metrics.jsonl",
+    "checkpoint",
+    "model",
+    "heads.npz",
+    "heads.json",
+    "fidelity.html",
+    "fidelity.json",
+}
 FILES |= {"world.npz", "people.npz"}  # to live in a world
 
 
@@ -44,7 +54,18 @@ def write_log(where: pathlib.Path, people: int = 30, items: int = 9, seed: int =
     """A folder like those of lastfm-sequences: artists of people who go round in a circle."""
     rng = np.random.default_rng(seed)
     where.mkdir()
-    names = "".join(f"{item}\tartist number {item}\n" for item in range(items))
+    colours = (
+        "blue",
+        "red",
+        "green",
+        "black",
+        "white",
+        "pink",
+        "grey",
+        "brown",
+        "gold",
+    )  # alike, names would tell nothing
+    names = "".join(f"{item}\tthe {colours[item % 9]} band\n" for item in range(items))
     (where / "items.tsv").write_text(names)
     starts = rng.integers(items, size=people)
     lines = [json.dumps([int((start + step) % items) for step in range(12)]) for start in starts]

@@ -141,6 +141,9 @@ def _listed(log: Log, content: np.ndarray | None) -> Rows:
             under += [(at, f"code {code}") for at, code in enumerate(map(tuple, items.codes[:, :levels].tolist()))]
     if content is not None and content.shape[1]:
         known = np.flatnonzero(np.abs(content).sum(axis=1) > 0)
+        known = (
+            known if len(np.unique(content[known], axis=0)) > 1 else known[:0]
+        )  # what is said of all alike tells nothing
         code = _clusters(content[known], CONTENT_CLUSTERS, ITEMS_A_HAND)
         under += [(int(at), f"content {one}") for at, one in zip(known, code, strict=True)]
     if not under:
@@ -155,6 +158,8 @@ def _listed(log: Log, content: np.ndarray | None) -> Rows:
 def _clusters(points: np.ndarray, most: int, items_each: int) -> np.ndarray:
     """i32[N]: the cluster of each point, by k-means."""
     points = np.asarray(points, np.float32)
+    if len(points) < 2:
+        return np.zeros(len(points), np.int32)
     centres = kmeans(points, int(np.clip(len(points) // items_each, 2, most)), np.random.default_rng(0))
     return nearest(points, centres)[0]
 
