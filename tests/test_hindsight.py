@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 
 from jaxreco import population
 from jaxreco.base import Context
+from jaxreco.benchmarks import hindsight as bench
+from jaxreco.benchmarks.report import Report
 from jaxreco.data.log import Items, Log
 from jaxreco.envs import learned as learned_world
 from jaxreco.errors import DataError
@@ -375,3 +378,68 @@ def test_who_does_not_asks_without_its_state(living_folder: Path) -> None:
 
 def test_the_world_keeps_its_contract(living_folder: Path) -> None:
     check_env(*learned_world.make(user_model=living_folder, slate_size=4))
+
+
+# -- in the benchmark ----------------------------------------------------------------------------------------
+
+
+def found_at_points(gain: float, seed: int = 0) -> bench.Worth:
+    """Sixty people, five points each; predicted instructions gain so much at each point, shuffled ones nothing."""
+    rng = np.random.default_rng(seed)
+    person, noise = np.repeat(np.arange(60), 5), lambda: rng.normal(scale=0.1, size=300)
+    named = (*bench.PREDICTED, bench.LEAKS, *(name + bench.SHUFFLED for name in bench.PREDICTED))
+    gains = {
+        f"{way}/{name}": (0.0 if name.endswith(bench.SHUFFLED) else gain) + noise()
+        for way in bench.WAYS
+        for name in named
+    }
+    right = np.arange(300) % 4 == 0
+    nats = np.full(300, -2.0)
+    return bench.Worth(person, np.where(person < 30, 10, 5), nats, nats - 0.5, right, ~right, 30.0 * nats, gains)
+
+
+@pytest.mark.parametrize(
+    ("gain", "says"), [(0.0, "a null"), (0.5, "the drawn and the likeliest instruction raises it")]
+)
+def test_the_report_says_whether_it_is_a_null(gain: float, says: str) -> None:
+    report, found = Report("fidelity", "", "quick", 0.0), found_at_points(gain)
+    bench.add(report, "x", found, 2)
+    rows = {(row.protocol, row.agent, row.against, row.metric): row for row in report.rows}
+    assert rows["instruction", "decoder", "base_rate", "log_likelihood"].value == pytest.approx(0.5)
+    assert rows["instruction", "decoder", None, "accuracy"].value == 0.25
+    assert rows["next_given_instruction", "none", None, "log_likelihood"].value == pytest.approx(-60.0 / 7.5)
+    over = rows["next_given_instruction/as_said", "drawn", "none", "log_likelihood"]
+    assert over.value == pytest.approx(found.gains["as_said/drawn"].sum() / (150 * 10 + 150 * 5))
+    assert over.low < over.value < over.high
+    assert over.n_users == 60
+    assert ("next_given_instruction/as_said", "drawn", "drawn_shuffled", "log_likelihood") in rows
+    assert says in report.notes[0]
+    assert len(report.tables) == 1
+
+
+def test_conditions_are_those_that_are_named() -> None:
+    points, chance, log_chance = planted(400, 0)
+    points = points._replace(person=points.person // 4)
+    gains = bench.gains(log_chance, chance, points)
+    assert set(gains) == set(found_at_points(0.0).gains)
+    assert all(np.isfinite(nats).all() for nats in gains.values())
+
+
+def test_nobody_teaches_the_decoder_that_judges_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """People whom the user was not fitted to may do anything: the decoder is the same."""
+    log = a_living_log()
+    network, config = NetworkConfig(width=8, layers=1, heads=2, window=8, remembered=8), FitConfig(held_back=0.2)
+    task = fitting.prepare(jax.random.key(0), log.rows(log.user < 32), None, network, config)
+    category = np.arange(12) // 4
+    monkeypatch.setattr(hindsight, "ENOUGH", 20)
+    other = dataclasses.replace(log, item=np.where(log.user < 32, log.item, 11 - log.item))
+    one, two = (hindsight.learn(task.network, of_all(task, x), x, category, 3) for x in (log, other))
+    assert float(jnp.abs(one.weight).max()) > 0.1
+    np.testing.assert_array_equal(one.weight, two.weight)
+    np.testing.assert_array_equal(one.bias, two.bias)
+    monkeypatch.setattr(hindsight, "ENOUGH", 10_000)
+    assert hindsight.learn(task.network, of_all(task, log), log, category, 3) is None
+
+
+def of_all(task: Any, log: Log) -> Any:
+    return task._replace(events=jax.tree.map(jnp.asarray, reading.events(reading.taken(log), task.scale)))
