@@ -40,9 +40,10 @@ class Worth(NamedTuple):
     @classmethod
     def together(cls, parts: list[Worth]) -> Worth:
         """Of several folds."""
-        columns = (np.concatenate([part[at] for part in parts]) for at in range(len(cls._fields) - 1))  # type: ignore[arg-type]
+        plain = [name for name in cls._fields if name != "gains"]
+        columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in plain}
         gains = {name: np.concatenate([part.gains[name] for part in parts]) for name in parts[0].gains}
-        return cls(*columns, gains)
+        return cls(gains=gains, **columns)
 
     def by_event(self, nats: np.ndarray) -> tuple[float, float, float]:
         """(mean, low, high) of nats f64[M] an event, bootstrap over people."""

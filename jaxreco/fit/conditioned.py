@@ -40,7 +40,7 @@ class Asked(NamedTuple):
         return Asked(*(column[chosen] for column in self))
 
 
-def gain(weight: np.ndarray, asked: Asked) -> np.ndarray:
+def gain(weight: np.ndarray | float, asked: Asked) -> np.ndarray:
     """f64[M]: nats that instructions add to the next events together. weight f64[2], of each of ASKS, or f64[] for all."""
     mine = np.broadcast_to(weight, len(ASKS))[asked.intent]
     return asked.inside * mine - asked.number * np.log1p(asked.chance * np.expm1(mine))
@@ -58,7 +58,7 @@ def fit(asked: Asked, either_way: bool = False) -> np.ndarray:
         mine = asked.rows(asked.intent == at)
 
         def loss(weight: float, mine: Asked = mine) -> float:
-            return float(0.5 * DOUBT * weight**2 - gain(np.float64(weight), mine).sum())
+            return float(0.5 * DOUBT * weight**2 - gain(weight, mine).sum())
 
         least = STRONGEST if either_way else 0.0
         bounds = sorted((-SIGN[name] * least, SIGN[name] * STRONGEST))

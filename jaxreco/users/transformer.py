@@ -217,7 +217,9 @@ class LearnedUser(Mindset):
         values = self._values(key, state, slate, params)
         about = _about(feedback, values, params)
         memory = params.network.remember(state.memory, jnp.where(clicked, slate, -1), about, params.table)
-        level, tallies = params.level(memory.hidden), _tallies(state.said, feedback, values, params)
+        # Worked out anew from the same state it would differ by rounding.
+        level = jnp.where(jnp.any(clicked), params.level(memory.hidden), state.level)
+        tallies = _tallies(state.said, feedback, values, params)
         lately = state.lately
         if params.asking is not None:
             lately = decoding.pushed(lately, catalog.category[jnp.maximum(slate, 0)], clicked)
