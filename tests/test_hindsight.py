@@ -93,7 +93,7 @@ def test_points_by_plain_loops():
     for person in range(8):
         mine = np.flatnonzero(log.user == person)
         for at in range(5, len(mine) - 4):
-            if log.time[mine[at]] - log.time[mine[at - 1]] < 1800.0:
+            if log.time[mine[at]] - log.time[mine[at - 1]] < 1800.0:  # type: ignore[index]
                 continue
             one, two = (CATEGORY[log.item[mine[part]]] for part in (slice(max(at - 10, 0), at), slice(at, at + 10)))
             change = [float(np.mean(two == c) - np.mean(one == c)) for c in range(3)]
@@ -295,7 +295,7 @@ def living_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = fitting.with_weights(task, fitter.best)
     run = kept.create(folder, kept.describe(log, task, network, config, 0, "none"), log, task)
     living.keep(folder, log, model, task, {}, 0)
-    kept.keep(run, fitter, finish.Finished({}, {}, {}))
+    kept.keep(run, fitter, finish.Finished({}, {}, {}), {"learned": 1.0})
     return folder
 
 
@@ -306,8 +306,9 @@ def test_a_folder_keeps_the_decoder(living_folder: Path) -> None:
     assert params.asking.bias.shape == (6,)
     assert params.others.category.tolist() == category.tolist()
     env, _ = learned_world.make(user_model=living_folder, slate_size=4)
-    assert env.user_model.heads["instruction"] == "hindsight"
-    assert env.user_model.heads["watch"] == "prior"
+    heads = env.user_model.heads  # type: ignore[attr-defined]
+    assert heads["instruction"] == "hindsight"
+    assert heads["watch"] == "prior"
     last = [log.item[log.user == person][-REACH:] for person in range(40)]
     np.testing.assert_array_equal(params.population.traits.begun.lately, category[np.stack(last)])
 
