@@ -319,7 +319,7 @@ def test_without_it_wishes_are_the_priors(living_folder: Path, tmp_path: Path) -
     (folder / living.ASKING).unlink()
     env, params = learned_world.make(user_model=folder, slate_size=4)
     assert params.user.asking is None
-    assert env.user_model.heads["instruction"] == "prior"
+    assert env.user_model.heads["instruction"] == "prior"  # type: ignore[attr-defined]
     assert params.user.population.traits.begun.lately.shape == (40, 0)
     np.savez(folder / living.ASKING, weight=np.zeros((2, 4)), bias=np.zeros(8))
     with pytest.raises(DataError, match="not of the 3 categories of its world"):
@@ -338,7 +338,7 @@ def openings(folder: Path, rho: float) -> tuple[Any, Any, Any]:
     def one(key: Any) -> Any:
         state = env.user_model.init(key, user, params.catalog)
         to_open = jax.random.fold_in(key, 1)
-        return state, env.user_model.opening(to_open, state, jnp.bool_(True), user, params.catalog, Context())[1]
+        return state, env.user_model.opening(to_open, state, jnp.bool_(True), user, params.catalog, Context())[1]  # type: ignore[attr-defined]
 
     return user, *jax.vmap(one)(keys)
 

@@ -213,7 +213,7 @@ def gone(name: str) -> Callable[[Path], None]:
     return lambda where: (where / name).unlink()
 
 
-def cut(name: str) -> Callable[[Path], None]:
+def cut(name: str) -> Callable[[Path], Any]:
     return lambda where: (where / name).write_bytes((where / name).read_bytes()[:200])
 
 
