@@ -7,6 +7,8 @@ turn what its parameters say, so that the shell's numbers can be worked out on p
 from __future__ import annotations
 
 import dataclasses
+import gc
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -31,6 +33,14 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))  # type: ignore[union-attr]
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs() -> Iterator[None]:
+    """Let go of compiled programs after each file: kept, they fill gigabytes by the end. What is needed again is on disk."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
