@@ -377,6 +377,7 @@ def test_who_does_not_asks_without_its_state(living_folder: Path) -> None:
     np.testing.assert_allclose(share, expected, atol=4.0 * np.sqrt(0.25 / names.sum()))
 
 
+@pytest.mark.slow
 def test_the_world_keeps_its_contract(living_folder: Path) -> None:
     check_env(*learned_world.make(user_model=living_folder, slate_size=4))
 
