@@ -16,6 +16,9 @@ DEFAULTS: dict[str, float] = {
     "budget_minutes": 10.0,
     "habit_hours": 168.0,
     "glimpse_seconds": 1.5,
+    "return_shape": 0.8,
+    "return_satisfaction": 1.5,
+    "return_trust": 1.0,
 }
 
 make = fitted.named("LearnedInstruments-v0", VERSION, LOGS, dict.fromkeys(LOGS, DEFAULTS))

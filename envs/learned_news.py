@@ -12,6 +12,12 @@ VERSION = "0.1"
 LOGS = {"ebnerd": "EB-NeRD", "mind": "MIND"}
 # A front page is looked over within minutes, several times a day. EB-NeRD tells how long is read; MIND does not.
 DEFAULTS: dict[str, float] = {"budget_minutes": 10.0, "glimpse_seconds": 1.0, "load_seconds": 1.0}
-UNTOLD: dict[str, float] = {"seconds": 60.0, "habit_hours": 12.0}
+UNTOLD: dict[str, float] = {
+    "seconds": 60.0,
+    "habit_hours": 12.0,
+    "return_shape": 0.8,
+    "return_satisfaction": 1.5,
+    "return_trust": 1.0,
+}
 
 make = fitted.named("LearnedNews-v0", VERSION, LOGS, {"ebnerd": DEFAULTS, "mind": DEFAULTS | UNTOLD})
