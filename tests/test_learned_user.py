@@ -136,6 +136,15 @@ def test_stand_ins_that_are_everything_are_everything(plain):
     assert float(user.replace(others=twice).level(hidden)) == pytest.approx(float(user.level(hidden)), abs=1e-5)
 
 
+def test_many_people_come_without_a_decoder(feed, plain):
+    """More than are read at once; what they took lately is not kept then."""
+    user, many = plain[1].user, np.tile(np.arange(M, dtype=np.int32), (300, 1))
+    found = learned(feed[1].user, user.network, user.table, user.others, {}, many, {}).population.traits.begun
+    assert found.lately.shape == (300, 0)
+    np.testing.assert_allclose(found.hidden[299], found.hidden[0], atol=1e-5)
+    np.testing.assert_array_equal(found.number, np.full(300, M))
+
+
 def test_it_remembers_what_it_clicked_as_if_it_were_read_anew(plain):
     """A person of the log, eight slates later: the network's word after its history and all clicks, in order."""
     env, params, histories = plain

@@ -360,7 +360,7 @@ def learned(
     if asking is not None and category is not None:
         last = np.pad(histories, ((0, 0), (REACH, 0)), constant_values=-1)[:, -REACH:]
         lately = np.where(last >= 0, np.asarray(category)[last], -1).astype(np.int32)
-    begun = _begun(network, table, others, (jnp.asarray(histories), tallies, jnp.asarray(lately)))
+    begun = Begun(*_begun(network, table, others, jnp.asarray(histories)), tallies, jnp.asarray(lately))
     population = Population(traits=LearnedTraits(**vars(traits), begun=begun), weights=weights)
     like_at = _like_at(feedback["value"].classes) if "value" in feedback else 0.0
     return LearnedParams(
@@ -382,16 +382,12 @@ def _like_at(classes: Classes) -> float:
 
 
 @jax.jit
-def _begun(
-    network: UserNetwork, table: ItemTable, others: StandIns, people: tuple[Array, dict[str, Tally], Array]
-) -> Begun:
-    """The memories of people as they come, leaves [P, ...]. people: what each took, said, and took lately."""
+def _begun(network: UserNetwork, table: ItemTable, others: StandIns, histories: Array) -> tuple[Array, ...]:
+    """The fields of `Begun` that follow from what people i32[P, M] took, leaves [P, ...]."""
 
-    def person(one: tuple[Array, dict[str, Tally], Array]) -> Begun:
-        history, said, lately = one
+    def person(history: Array) -> tuple[Array, ...]:
         memory = network.begin(network.past(history, table))
         keys, values = (jnp.stack([pair[i] for pair in memory.begun]) for i in (0, 1))
-        level = level_of(memory.hidden, others, table.bias.shape[0])
-        return Begun(keys, values, *memory.long, memory.hidden, level, said, lately)
+        return keys, values, *memory.long, memory.hidden, level_of(memory.hidden, others, table.bias.shape[0])
 
-    return jax.lax.map(person, people, batch_size=256)
+    return jax.lax.map(person, histories, batch_size=256)
