@@ -153,8 +153,8 @@ def _act(
 
         if tile == size:  # a loop would copy the memory
             return of_tile((lanes, memory))
-        tiles = jax.tree.map(lambda x: x.reshape(-1, tile, *x.shape[1:]), (lanes, memory))
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), jax.lax.map(of_tile, tiles))
+        tiles = jax.tree.map(lambda x: x.reshape(size // tile, tile, *x.shape[1:]), (lanes, memory))
+        return jax.tree.map(lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), jax.lax.map(of_tile, tiles))
 
     return _each(devices, work, shared=3)(key, params, agent_params, lanes, memory)
 

@@ -211,7 +211,7 @@ def devices_for(users: int, tile: int) -> int:
 
 
 def _untile(tree: Any, users: int) -> Any:
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:users], tree)
+    return jax.tree.map(lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])[:users], tree)
 
 
 def _tiles(tree: Any, tiles: int, tile: int) -> Any:
