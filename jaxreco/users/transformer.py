@@ -360,7 +360,8 @@ def learned(
     if asking is not None and category is not None:
         last = np.pad(histories, ((0, 0), (REACH, 0)), constant_values=-1)[:, -REACH:]
         lately = np.where(last >= 0, np.asarray(category)[last], -1).astype(np.int32)
-    begun = Begun(*_begun(network, table, others, jnp.asarray(histories)), tallies, jnp.asarray(lately))
+    memory = _begun(network, table, others, jnp.asarray(histories))
+    begun = Begun(**memory, said=tallies, lately=jnp.asarray(lately))
     population = Population(traits=LearnedTraits(**vars(traits), begun=begun), weights=weights)
     like_at = _like_at(feedback["value"].classes) if "value" in feedback else 0.0
     return LearnedParams(
@@ -382,12 +383,14 @@ def _like_at(classes: Classes) -> float:
 
 
 @jax.jit
-def _begun(network: UserNetwork, table: ItemTable, others: StandIns, histories: Array) -> tuple[Array, ...]:
+def _begun(network: UserNetwork, table: ItemTable, others: StandIns, histories: Array) -> dict[str, Array]:
     """The fields of `Begun` that follow from what people i32[P, M] took, leaves [P, ...]."""
 
-    def person(history: Array) -> tuple[Array, ...]:
+    def person(history: Array) -> dict[str, Array]:
         memory = network.begin(network.past(history, table))
         keys, values = (jnp.stack([pair[i] for pair in memory.begun]) for i in (0, 1))
-        return keys, values, *memory.long, memory.hidden, level_of(memory.hidden, others, table.bias.shape[0])
+        total, number = memory.long
+        level = level_of(memory.hidden, others, table.bias.shape[0])
+        return dict(keys=keys, values=values, total=total, number=number, hidden=memory.hidden, level=level)
 
     return jax.lax.map(person, histories, batch_size=256)
