@@ -72,7 +72,10 @@ def answering(log: Log, epochs: int, seed: int = 0) -> answers.Answering:
     fitted = fit(log, log, epochs, seed, judge=False)
     task = fitted.task
     key = jax.random.fold_in(jax.random.key(seed), 2)
-    return answers.Answering(key, fitted.network, task.content, task.known, fitted.heads.heads.get("value"), task.scale)
+    of = fitted.heads
+    return answers.Answering(
+        key, fitted.network, task.content, task.known, of.heads.get("value"), of.factors.get("value"), task.scale
+    )
 
 
 def measured(name: str, path: pathlib.Path, mode: str, say: Say) -> tuple[dict[str, Judged], dict[str, Lived]]:
@@ -98,7 +101,7 @@ def rows_of(log: Log, fitted: Fitted, people: np.ndarray) -> dict[str, Rows]:
     """What the heads of a fitted user are asked of people i64[V]."""
     hidden = moments.hidden(fitted.network, fitted.task, log, people)
     classes = {name: head.classes for name, head in fitted.heads.heads.items()}
-    return moments.rows(log, fitted.task, hidden, people, classes, fitted.task.people[0])
+    return moments.rows(log, fitted.task, hidden, people, classes, fitted.task.people[0], fitted.heads.foreseen)
 
 
 # -- lives ---------------------------------------------------------------------------------------------------

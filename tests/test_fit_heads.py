@@ -286,19 +286,23 @@ def test_a_gap_is_never_negative_and_a_click_is_yes_or_no(readers):
 def test_answers_are_drawn_and_repeat_themselves():
     rng = np.random.default_rng(0)
     value = rng.choice([1.0, 2.0, 3.0, 4.0, 5.0], size=200).astype(np.float32)
-    task, model = fitted(log_of(np.repeat(np.arange(20), 10), rng.integers(9, size=200), 9, value=value))
-    head = model.feedback["value"]
-    who = answers.Answering(jax.random.key(0), model, task.content, task.known, head, task.scale)
+    log = log_of(np.repeat(np.arange(20), 10), rng.integers(9, size=200), 9, value=value)
+    task, model = fitted(log)
+    done = finish.finish(model, task, log, judge=False)
+    head, behind = done.heads["value"], done.factors["value"]
+    who = answers.Answering(jax.random.key(0), model, task.content, task.known, head, behind, task.scale)
     asked = (np.arange(50), np.tile([1, 2], (50, 1)), np.full((50, 2), 3.0, np.float32), np.full(50, 4))
     found = who.rating(*asked)
     assert set(found) <= {1.0, 2.0, 3.0, 4.0, 5.0}
     assert len(set(found)) > 1
     np.testing.assert_array_equal(found, who.rating(*asked))
     assert who.rating(np.arange(3), np.zeros((3, 0), int), np.zeros((3, 0)), np.array([0, 1, 2])).shape == (3,)
-    other = answers.Answering(jax.random.key(1), model, task.content, task.known, head, task.scale).rating(*asked)
+    other = answers.Answering(jax.random.key(1), model, task.content, task.known, head, behind, task.scale).rating(
+        *asked
+    )
     assert (found != other).any()
     with pytest.raises(DataError, match="no head for values"):
-        answers.Answering(jax.random.key(0), model, task.content, task.known, None, task.scale)
+        answers.Answering(jax.random.key(0), model, task.content, task.known, None, None, task.scale)
 
 
 def test_a_shop_without_items_is_fitted_for_gaps():

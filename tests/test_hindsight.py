@@ -285,6 +285,9 @@ def a_living_log(people: int = 40, seed: int = 0) -> Log:
     return Log.of("living", user, item.ravel(), items, np.arange(people), time=np.tile(time, people))
 
 
+NOTHING = finish.Finished({}, {}, {}, {}, {})
+
+
 @pytest.fixture(scope="module")
 def living_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     log, folder = a_living_log(), tmp_path_factory.mktemp("fit") / "user"
@@ -294,8 +297,8 @@ def living_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fitter, _ = fitting.epoch(jax.random.key(1), task, fitting.begin(task, config), config)
     model = fitting.with_weights(task, fitter.best)
     run = kept.create(folder, kept.describe(log, task, network, config, 0, "none"), log, task)
-    living.keep(folder, log, model, task, {}, 0)
-    kept.keep(run, fitter, finish.Finished({}, {}, {}), {"learned": 1.0})
+    living.keep(folder, log, model, task, NOTHING, 0)
+    kept.keep(run, fitter, NOTHING, {"learned": 1.0})
     return folder
 
 

@@ -14,6 +14,8 @@ from flax import nnx
 import jaxreco
 from jaxreco.base import CLICK, LIKE, Context, EnvParams
 from jaxreco.testing import check_env
+from jaxreco.users import heads as heads_module
+from jaxreco.users.factors import FORESEEN, RANK, Factors
 from jaxreco.users.heads import LOG, Classes, Head
 from jaxreco.users.network import FEATURES, NetworkConfig, UserNetwork
 from jaxreco.users.transformer import HEADS, LearnedUser, StandIns, learned
@@ -53,11 +55,19 @@ def extra_of(name: str) -> int:
 
     one = jnp.float32(1.0)
     features = {
-        "click": lambda: heads.click_features(one, one, one, one, heads.standing(one, one)),
+        "click": lambda: heads.click_features(one, one, one, one, one, heads.standing(one, one)),
         "leave": lambda: heads.leave_features(one, one, heads.standing(one, one)),
         "gap": lambda: heads.gap_features(one, one, one, one, one),
     }
-    return len(features[name]()) if name in features else len(heads.standing(one, one))
+    return len(features[name]()) if name in features else len(heads.standing(one, one)) + FORESEEN
+
+
+def behind(of_data: dict[str, Head], items: int) -> dict[str, Factors]:
+    """Some factors for the heads of events."""
+    rng = np.random.default_rng(3)
+    vector, usual = rng.normal(scale=0.3, size=(items, RANK + 1)), rng.normal(scale=0.1, size=items)
+    found = Factors(jnp.asarray(vector, jnp.float32), jnp.asarray(usual, jnp.float32), jnp.float32(0.2))
+    return {name: found for name in of_data if name in heads_module.EVENT_HEADS}
 
 
 def world(feed: tuple[Any, Any], *names: str) -> tuple[Any, EnvParams, np.ndarray]:
@@ -75,7 +85,9 @@ def world(feed: tuple[Any, Any], *names: str) -> tuple[Any, EnvParams, np.ndarra
     histories = rng.integers(items, size=(params.population.size, M)).astype(np.int32)
     histories[0] = -1  # somebody of whom nothing is known
     of_data = heads_of(*names, items=items)
-    user = learned(params.user, network, table, StandIns(table.vector, table.bias), of_data, histories, {})
+    user = learned(
+        params.user, network, table, StandIns(table.vector, table.bias), of_data, behind(of_data, items), histories, {}
+    )
     model = LearnedUser(env.user_model.n_categories, K, env.history_length, sources=tuple(sorted(names)))
     return dataclasses.replace(env, user_model=model, name="Learned"), params.replace(user=user), histories
 
@@ -139,7 +151,7 @@ def test_stand_ins_that_are_everything_are_everything(plain):
 def test_many_people_come_without_a_decoder(feed, plain):
     """More than are read at once; what they took lately is not kept then."""
     user, many = plain[1].user, np.tile(np.arange(M, dtype=np.int32), (300, 1))
-    found = learned(feed[1].user, user.network, user.table, user.others, {}, many, {}).population.traits.begun
+    found = learned(feed[1].user, user.network, user.table, user.others, {}, {}, many, {}).population.traits.begun
     assert found.lately.shape == (300, 0)
     np.testing.assert_allclose(found.hidden[299], found.hidden[0], atol=1e-5)
     np.testing.assert_array_equal(found.number, np.full(300, M))
@@ -240,6 +252,7 @@ def test_a_life_is_the_same_among_any_number_of_users(which, request):
         np.testing.assert_array_equal(one, np.asarray(other)[:3])
 
 
+@pytest.mark.slow
 def test_it_keeps_the_contract(told):
     check_env(told[0], told[1])
 

@@ -11,13 +11,12 @@ import numpy as np
 
 from jaxreco.base import COMMENT, LIKE, SHARE
 from jaxreco.data.log import Log
-from jaxreco.users.heads import EVEN, LOG, Classes, standing
+from jaxreco.users.heads import EVEN, EVENT_HEADS, LOG, Classes, standing
 from jaxreco.users.network import UserNetwork
 
 Array = jax.Array
 
 ACTIONS = {"like": LIKE, "comment": COMMENT, "share": SHARE}
-EVENT_HEADS = ("value", *ACTIONS, "watch")
 DISTINCT = 20  # as many different numbers, or fewer, are classes themselves
 CLASSES = 20  # of values that are spread
 FEW = 40  # values a class, where there are few

@@ -9,15 +9,19 @@ import numpy as np
 from flax import nnx
 
 from jaxreco.data.log import Log
+from jaxreco.fit import events as reading
 from jaxreco.fit import moments, quality, regression
+from jaxreco.fit.factors import crossed
 from jaxreco.fit.fitting import Task
 from jaxreco.fit.quality import Judged
 from jaxreco.fit.regression import Rows
-from jaxreco.users.heads import Classes, Head
+from jaxreco.users.factors import Factors
+from jaxreco.users.heads import LIFT, Classes, Head
 from jaxreco.users.network import UserNetwork
 
 ALL = ("value", "like", "comment", "share", "watch", *moments.MOMENT_HEADS)
-JOINT = 5_000  # events from which on a head that was learned with the network is kept; one of fewer is fitted again, with a ridge
+JOINT = 5_000  # events from which on the head that was learned with the network is tried
+ENOUGH = 20  # people held back, of fewer than which nothing is learned: then a head hears nothing of the network and stays as it is
 CELLS = 400_000  # rows times classes that a regression is fitted to, at most; whole people, drawn evenly
 
 
@@ -34,6 +38,8 @@ class Finished(NamedTuple):
     heads: dict[str, Head]
     judged: dict[str, Judged]
     untold: dict[str, Untold]
+    factors: dict[str, Factors]  # by head of events
+    foreseen: dict[str, np.ndarray]  # the same, f32[N, FORESEEN] of all events of the log
 
 
 def finish(model: UserNetwork, task: Task, log: Log, judge: bool = True) -> Finished:
@@ -43,21 +49,23 @@ def finish(model: UserNetwork, task: Task, log: Log, judge: bool = True) -> Fini
     """
     fitted, held = task.people
     heads = {name: head.classes for name, head in sorted(model.feedback.items())}
+    taken, behind, foreseen = reading.taken(log), {}, {}
+    for name, each in heads.items():
+        behind[name], foreseen[name] = crossed(moments.answers_of(taken, task, name, each), fitted, log.n_items)
     heads |= moments.classes(log.rows(np.isin(log.user, fitted)))
     hidden = moments.hidden(model, task, log, np.union1d(fitted, held))
-    train, test = (moments.rows(log, task, hidden, people, heads, fitted) for people in (fitted, held))
+    train, test = (moments.rows(log, task, hidden, people, heads, fitted, foreseen) for people in (fitted, held))
     half = np.random.default_rng(0).permutation(held)[: len(held) // 2]
     found, judged, scales = {}, {}, {}
     for name, each in heads.items():
         rows = few(train[name], len(each))
-        joint = name in model.feedback and len(train[name].person) >= JOINT
-        if judge or not joint:
-            scales[name] = untold(each, rows)
-        raw = model.feedback[name] if joint else _better(scales[name], rows, train[name], test[name], log.n_items)
-        found[name] = regression.calibrated(raw, test[name])
+        scales[name] = untold(each, rows)
+        raw = _best(name, model.feedback.get(name), each, rows, train[name], test[name], log.n_items)
+        found[name] = _calibrated(raw, test[name])
         if judge:
             judged[name] = _crossed(raw, scales[name], test[name], half)
-    return Finished(found, {name: each for name, each in judged.items() if len(each.person)}, scales)
+    judged = {name: each for name, each in judged.items() if len(each.person)}
+    return Finished(found, judged, scales, behind, foreseen)
 
 
 def untold(classes: Classes, rows: Rows) -> Untold:
@@ -74,14 +82,31 @@ def few(rows: Rows, classes: int, seed: int = 0) -> Rows:
     return rows.of(np.isin(rows.person, people[: max(1, int(share * len(people)))]))
 
 
-def _better(scale: Untold, rows: Rows, every: Rows, others: Rows, n_items: int) -> Head:
-    """The head on frozen states, or the regression on plain numbers where people held back are more likely under that.
+def _best(name: str, joint: Head | None, classes: Classes, rows: Rows, every: Rows, others: Rows, n_items: int) -> Head:
+    """Of heads that hear more or less of the network, the one under which people held back are most likely.
 
     The network has seen what those it is fitted to took, so on their rows its word is worth more than on others': where people are
-    few, a head that hears it trusts it too far.
+    few, a head that hears it trusts it too far. Of many events the head is tried that was learned with the network; of few, one that is
+    fitted to its states with a ridge.
     """
-    heads = (_named(head, every, n_items) for head in (regression.fit(scale.plain.classes, rows), scale.plain))
+    mute = rows.without_states()
+    heard = [mute, mute.without(LIFT)] if name == "click" else [mute]
+    joint = joint if len(every.person) >= JOINT else None
+    heads = [_named(regression.fit(classes, each), every, n_items) for each in ([*heard] if joint else [rows, *heard])]
+    heads += [_widened(joint, rows.extra.shape[1])] if joint else []
+    if len(np.unique(others.person)) < ENOUGH:
+        return heads[len(heads) - 1 - bool(joint)]
     return max(heads, key=lambda head: regression.log_likelihood(head, others).sum())
+
+
+def _widened(head: Head, extra: int) -> Head:
+    """The head, given further numbers of which it makes nothing."""
+    width, items = len(head.of_hidden[...]), len(head.usual[...])
+    found = Head(head.classes, width, extra, items, rngs=nnx.Rngs(0))
+    for name, value in nnx.to_pure_dict(nnx.state(head)).items():
+        new = getattr(found, name)
+        new[...] = jnp.zeros_like(new[...]).at[: len(value)].set(value) if name.endswith("of_extra") else value
+    return found
 
 
 def _named(head: Head, every: Rows, n_items: int) -> Head:
@@ -95,11 +120,17 @@ def _named(head: Head, every: Rows, n_items: int) -> Head:
     return named
 
 
+def _calibrated(head: Head, rows: Rows, weight: np.ndarray | None = None) -> Head:
+    """The head, calibrated where rows are of people enough."""
+    people = rows.person if weight is None else rows.person[weight > 0]
+    return regression.calibrated(head, rows, weight) if 2 * len(np.unique(people)) >= ENOUGH else head
+
+
 def _crossed(raw: Head, scale: Untold, rows: Rows, half: np.ndarray) -> Judged:
     """Each half of the people judged after a calibration on the other."""
     first = np.isin(rows.person, half)
     parts = []
     for judged in (first, ~first):
-        found = quality.judge(regression.calibrated(raw, rows, ~judged), *scale, rows)
+        found = quality.judge(_calibrated(raw, rows, ~judged), *scale, rows)
         parts.append(Judged(*(column[judged] for column in found)))
     return quality.together(parts)

@@ -22,7 +22,7 @@ from jaxreco.fit import events as reading
 from jaxreco.fit import feedback, objective
 from jaxreco.fit.events import Events, Scale, Windows
 from jaxreco.struct import Struct
-from jaxreco.users.network import ItemTable, NetworkConfig, UserNetwork
+from jaxreco.users.network import ItemTable, NetworkConfig, UserNetwork, rows_of
 
 Array = jax.Array
 
@@ -307,7 +307,7 @@ def _window(
     coming = there[:, None] & (ahead < window.last)
     found = objective.log_likelihood(hidden, _item(events, ahead, coming), table, drawn)
     mean = jnp.sum(jnp.where(coming, found, 0.0), axis=1) / jnp.maximum(jnp.sum(coming, axis=1), 1)
-    vector = table.vector[jnp.maximum(item, 0)]
+    vector = rows_of(table.vector, jnp.maximum(item, 0))
     done = jax.tree.map(lambda leaf: leaf[jnp.minimum(at, leaf.shape[0] - 1)], events.said)
     said = feedback.log_likelihood(model, hidden, vector, item, done, told)
     return jnp.append(jnp.sum(mean), said), jnp.sum(there).astype(jnp.float32)

@@ -25,7 +25,6 @@ from jaxreco.data.log import Log
 from jaxreco.errors import DataError, JaxrecoError
 from jaxreco.fit import events as reading
 from jaxreco.fit import quality
-from jaxreco.fit.feedback import EVENT_HEADS
 from jaxreco.fit.finish import ALL, Finished
 from jaxreco.fit.fitting import FitConfig, Fitter, Task
 from jaxreco.fit.quality import Quality
@@ -34,10 +33,11 @@ from jaxreco.learning import checkpoint
 from jaxreco.report import fit_page, reliability
 from jaxreco.run import Run
 from jaxreco.struct import Struct
-from jaxreco.users.heads import Classes, Head
+from jaxreco.users.factors import Factors
+from jaxreco.users.heads import EVENT_HEADS, Classes, Head
 from jaxreco.users.network import NetworkConfig, UserNetwork
 
-FORMAT = 2
+FORMAT = 3
 CONFIG, ITEMS, MODEL, HEADS, QUALITY = "config.json", "items.npz", "model", "heads.npz", "heads.json"
 ARRAYS = ("ids", "content", "known")
 
@@ -49,7 +49,8 @@ class Model:
     Args:
       network: with the weights that foresaw people held back best. ids: [I], of the items as in their log. content: f32[I, D].
       known: bool[I], items that it was fitted with; others are read by their content. config: as in `config.json`.
-      feedback: heads that the log had data for, calibrated, by name; those in `network` are not calibrated.
+      feedback: heads that the log had data for, calibrated, by name; those in `network` are not calibrated. factors: of heads of
+        events, by which answers tell of answers.
     """
 
     network: UserNetwork
@@ -58,6 +59,7 @@ class Model:
     known: np.ndarray
     config: dict[str, Any]
     feedback: dict[str, Head]
+    factors: dict[str, Factors]
 
     @property
     def heads(self) -> dict[str, str]:
@@ -131,6 +133,11 @@ def keep(run: Run, fitter: Fitter, finished: Finished, foreseen: dict[str, float
         for name, head in finished.heads.items()
         for part, value in nnx.to_pure_dict(nnx.state(head)).items()
     }
+    arrays |= {
+        f"{name}.factors.{part}": np.asarray(leaf)
+        for name, factors in finished.factors.items()
+        for part, leaf in vars(factors).items()
+    }
     with files.written_whole(run.folder / HEADS) as file:
         np.savez(file, allow_pickle=False, **arrays)
     found_good = {name: quality.quality(each) for name, each in finished.judged.items()}
@@ -181,7 +188,7 @@ def load(folder: str | Path) -> Model:
     found = fusion.arrays(folder / ITEMS, ARRAYS, AGAIN)
     network, _ = settings(folder, config)
     width = config["content"]["width"]
-    feedback = _heads(folder, network.width)
+    feedback, factors = _heads(folder, network.width)
     learned = {name: head.classes for name, head in feedback.items() if name in EVENT_HEADS}
     fresh = UserNetwork(network, len(found["ids"]), width, len(reading.FEATURES), learned, rngs=nnx.Rngs(0))
     try:
@@ -191,7 +198,7 @@ def load(folder: str | Path) -> Model:
             raise
         raise DataError(f"{folder / MODEL} is broken: {AGAIN}.") from None
     nnx.update(fresh, kept.params)
-    return Model(fresh, found["ids"], found["content"], found["known"], config, feedback)
+    return Model(fresh, found["ids"], found["content"], found["known"], config, feedback, factors)
 
 
 def qualities(folder: Path) -> dict[str, Quality]:
@@ -203,8 +210,8 @@ def qualities(folder: Path) -> dict[str, Quality]:
         raise DataError(f"{folder / QUALITY} is broken: {AGAIN}.") from None
 
 
-def _heads(folder: Path, width: int) -> dict[str, Head]:
-    """The heads of a folder. Raises DataError where they are not there or broken."""
+def _heads(folder: Path, width: int) -> tuple[dict[str, Head], dict[str, Factors]]:
+    """The heads of a folder, and the factors of those of events. Raises DataError where they are not there or broken."""
     broken = DataError(f"The heads in {folder} are broken ({HEADS}, {QUALITY}): {AGAIN}.")
     try:
         kept = json.loads((folder / QUALITY).read_text(encoding="utf-8"))
@@ -212,7 +219,9 @@ def _heads(folder: Path, width: int) -> dict[str, Head]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise broken from None
     parts = tuple(nnx.to_pure_dict(nnx.state(Head(_ANY, width, 1, rngs=nnx.Rngs(0)))))
+    of_factors = tuple(field.name for field in dataclasses.fields(Factors))
     wanted = tuple(f"{name}.{part}" for name in classes for part in parts)
+    wanted += tuple(f"{name}.factors.{part}" for name in classes if name in EVENT_HEADS for part in of_factors)
     arrays = fusion.arrays(folder / HEADS, wanted, AGAIN) if classes else {}
     found = {}
     for name, each in classes.items():
@@ -223,7 +232,12 @@ def _heads(folder: Path, width: int) -> dict[str, Head]:
                 raise broken
             getattr(head, part)[...] = jnp.asarray(value)
         found[name] = head
-    return found
+    factors = {
+        name: Factors(*(jnp.asarray(arrays[f"{name}.factors.{part}"]) for part in of_factors))
+        for name in classes
+        if name in EVENT_HEADS
+    }
+    return found, factors
 
 
 _ANY = Classes("numbers", (0.0, 1.0), (0.5, 0.5))

@@ -1,11 +1,12 @@
 """What a fitted network needs to live in a world: the items and people of its log, and what each person had said.
 
-Beside the network its folder holds `world.npz` (`fit.world_file`), `people.npz`: by head, the sums that tell a person's own
-standing, and the share of items looked at that is clicked; and `asking.npz`, the decoder of instructions, where the log taught one.
+Beside the network its folder holds `world.npz` (`fit.world_file`), `people.npz`: by head, what each person said, in sums, and where
+it leans, and the share of items looked at that is clicked; and `asking.npz`, the decoder of instructions, where the log taught one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,13 +20,16 @@ from jaxreco.content import fusion
 from jaxreco.data.log import Log
 from jaxreco.errors import DataError
 from jaxreco.fit import events as reading
-from jaxreco.fit import feedback, fitting, folder, hindsight, mechanistic, objective, world, world_file
+from jaxreco.fit import factors, feedback, fitting, folder, hindsight, mechanistic, objective, world, world_file
+from jaxreco.fit.factors import Answers
+from jaxreco.fit.finish import Finished
 from jaxreco.fit.world_file import World
 from jaxreco.logs import Interactions
 from jaxreco.users.asking import ASKS, SEEN, Asking
-from jaxreco.users.heads import Head
+from jaxreco.users.factors import Factors, Leaning
+from jaxreco.users.heads import EVENT_HEADS, Head
 from jaxreco.users.network import UserNetwork
-from jaxreco.users.transformer import LearnedParams, StandIns, learned
+from jaxreco.users.transformer import LearnedParams, StandIns, Tally, learned
 
 Array = jax.Array
 
@@ -44,7 +48,7 @@ class Living(NamedTuple):
     params: LearnedParams
 
 
-def keep(into: Path, log: Log, network: UserNetwork, task: fitting.Task, heads: dict[str, Head], seed: int) -> None:
+def keep(into: Path, log: Log, network: UserNetwork, task: fitting.Task, found: Finished, seed: int) -> None:
     """Write the files. Raises DataError for a log of which no world can be made.
 
     The catalog is told by the people fitted to, as that of the mechanistic user is (`mechanistic.prepare`): agents that were trained
@@ -60,7 +64,11 @@ def keep(into: Path, log: Log, network: UserNetwork, task: fitting.Task, heads: 
     row = np.searchsorted(users, taken.user)
     took = Interactions(row, taken.item, np.ones(len(taken), np.float32), len(users), taken.n_items)
     world_file.save(into, World(catalog, names, params, np.asarray(log.user_ids)[users], took))
-    arrays = {name: np.stack(sums)[:, users] for name, sums in said_of(log, heads).items()}
+    arrays = {
+        f"{name}.{part}": np.asarray(leaf)[users]
+        for name, tally in said_of(log, found.heads, found.factors).items()
+        for part, leaf in _parts(tally).items()
+    }
     with files.written_whole(into / PEOPLE) as file:
         np.savez(file, allow_pickle=False, click_rate=np.float32(world.click_rate(log)), **arrays)
     asking = hindsight.learn(network, task, log, np.asarray(catalog.category), len(names.categories))
@@ -69,41 +77,60 @@ def keep(into: Path, log: Log, network: UserNetwork, task: fitting.Task, heads: 
             np.savez(file, allow_pickle=False, **{name: np.asarray(leaf) for name, leaf in vars(asking).items()})
 
 
-def said_of(log: Log, heads: dict[str, Head]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """By head, (sum of ridits f32[U], how often f32[U]) of what each person of a log said: see `users.heads.standing`."""
+def said_of(log: Log, heads: Mapping[str, Head], behind: Mapping[str, Factors]) -> dict[str, Tally]:
+    """By head, leaves [U, ...]: what each person of a log said. Args: behind, factors by head of events."""
     classes = {name: head.classes for name, head in heads.items()}
     taken = reading.taken(log)
     found = {}
-    for name, said in feedback.said(taken, {n: classes[n] for n in feedback.EVENT_HEADS if n in classes}).items():
+    for name, said in feedback.said(taken, {n: classes[n] for n in EVENT_HEADS if n in classes}).items():
         outcome = np.asarray(said.outcome)
-        found[name] = _sums(taken, outcome >= 0, classes[name].ridit[np.maximum(outcome, 0)])
+        ridit = np.where(outcome >= 0, classes[name].ridit[np.maximum(outcome, 0)], 0.0)
+        answers = Answers(taken.user, taken.item, ridit, outcome >= 0, taken.n_users)
+        _, leaning = factors.foreseen(behind[name], answers, np.asarray(behind[name].usual)[taken.item])
+        found[name] = Tally(*_sums(taken, outcome >= 0, ridit), leaning)
     if "click" in classes and log.actions is not None:
         shown = (log.actions & (EXAMINED | CLICK)) != 0
-        found["click"] = _sums(log, shown, classes["click"].ridit[((log.actions & CLICK) != 0).astype(int)])
+        found["click"] = Tally(*_sums(log, shown, classes["click"].ridit[((log.actions & CLICK) != 0).astype(int)]))
     return found
 
 
-def _sums(log: Log, there: np.ndarray, ridit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _parts(tally: Tally) -> dict[str, Array]:
+    """The leaves of a tally, by name."""
+    parts = {"total": tally.total, "count": tally.count}
+    return parts if tally.leaning is None else {**parts, **vars(tally.leaning)}
+
+
+def _sums(log: Log, there: np.ndarray, ridit: np.ndarray) -> tuple[Array, Array]:
     total, count = (np.bincount(log.user, x, minlength=log.n_users) for x in (np.where(there, ridit, 0.0), there))
-    return total.astype(np.float32), count.astype(np.float32)
+    return jnp.asarray(total, jnp.float32), jnp.asarray(count, jnp.float32)
+
+
+def _people(source: Path, known: list[str]) -> tuple[dict[str, Tally], float]:
+    """(what each row of the population said, the share of items looked at that is clicked)."""
+    parts = {name: tuple(_parts(Tally.nothing(name))) for name in known}
+    wanted = tuple(f"{name}.{part}" for name in known for part in parts[name])
+    kept = fusion.arrays(source / PEOPLE, ("click_rate", *wanted), world_file.AGAIN)
+    found = {}
+    for name in known:
+        total, count, *leaning = (jnp.asarray(kept[f"{name}.{part}"]) for part in parts[name])
+        found[name] = Tally(total, count, Leaning(*leaning) if leaning else None)
+    return found, float(kept["click_rate"])
 
 
 def load(source: Path) -> Living:
     """The learned user of a folder. Raises DataError for one that holds none, or is incomplete or broken."""
     model = folder.load(source)
-    known = [name for name in model.feedback if name in (*feedback.EVENT_HEADS, "click")]
-    kept = fusion.arrays(source / PEOPLE, ("click_rate", *known), world_file.AGAIN)
+    said, click_rate = _people(source, [name for name in model.feedback if name in (*EVENT_HEADS, "click")])
     its = world_file.load(source, SETTLED)
     table = model.network.items(jnp.asarray(model.content), jnp.asarray(model.known))
-    said = {name: (kept[name][0], kept[name][1]) for name in known}
     category = np.asarray(its.catalog.category)
     params = learned(
-        its.params, model.network, table, stand_ins(table, its.catalog.category), model.feedback, its.histories(), said,
-        _asking(source, len(its.names.categories)), category,
+        its.params, model.network, table, stand_ins(table, its.catalog.category), model.feedback, model.factors,
+        its.histories(), said, _asking(source, len(its.names.categories)), category,
     )  # fmt: skip
     scale = {f"value_{name}": model.config["scale"][f"value_{name}"] for name in ("mean", "spread")}
     params = params.replace(**scale)
-    return Living(its, params.replace(base=_base(params, its.catalog.popularity, float(kept["click_rate"]))))
+    return Living(its, params.replace(base=_base(params, its.catalog.popularity, click_rate)))
 
 
 def _asking(source: Path, n_categories: int) -> Asking | None:

@@ -7,6 +7,7 @@ shop a visit is a session, and only gaps are known.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -17,11 +18,21 @@ from flax import nnx
 from jaxreco.base import CLICK
 from jaxreco.data.log import Log
 from jaxreco.fit import events as reading
-from jaxreco.fit import feedback
+from jaxreco.fit import factors, feedback
 from jaxreco.fit.events import HOUR_S, Windows
+from jaxreco.fit.factors import Answers
 from jaxreco.fit.fitting import Task, states_of
 from jaxreco.fit.regression import Rows
-from jaxreco.users.heads import LOG, Classes, click_features, gap_features, leave_features, standing
+from jaxreco.users.heads import (
+    EVENT_HEADS,
+    LOG,
+    NOT_SIMPLE,
+    Classes,
+    click_features,
+    gap_features,
+    leave_features,
+    standing,
+)
 from jaxreco.users.network import UserNetwork
 
 Array = jax.Array
@@ -154,14 +165,24 @@ def sessions(log: Log) -> Turns | None:
 
 
 def rows(
-    log: Log, task: Task, found: Hidden, users: np.ndarray, heads: dict[str, Classes], fitted: np.ndarray
+    log: Log,
+    task: Task,
+    found: Hidden,
+    users: np.ndarray,
+    heads: dict[str, Classes],
+    fitted: np.ndarray,
+    foreseen: Mapping[str, np.ndarray],
 ) -> dict[str, Rows]:
-    """Rows of every head, of users i64[V]. Args: heads, of events and moments. fitted: i64, people by whom an item is known."""
+    """Rows of every head, of users i64[V].
+
+    Args: heads, of events and moments. fitted: i64, people by whom an item is known. foreseen: by head of events, f32[N, FORESEEN] of
+      all events (`factors.crossed`).
+    """
     made = {}
     taken = reading.taken(log)
     for name, each in heads.items():
-        if name in feedback.EVENT_HEADS:
-            made[name] = _of_events(taken, task, found, users, each, name, fitted)
+        if name in EVENT_HEADS:
+            made[name] = _of_events(taken, task, found, users, each, name, fitted, foreseen[name])
     if "click" in heads:
         made["click"] = _of_slots(log, found, users, heads["click"], fitted)
     turns = sessions(log)
@@ -171,14 +192,6 @@ def rows(
     return made
 
 
-def _usual(item: np.ndarray, ridit: np.ndarray, counts: np.ndarray, n_items: int) -> np.ndarray:
-    """f32[M]: what others said of each row's item, drawn to the mean of all; a row that counts is left out of its own."""
-    total = np.bincount(item[counts], ridit[counts], minlength=n_items)
-    number = np.bincount(item[counts], minlength=n_items)
-    own = counts.astype(np.float64)
-    return ((total[item] - own * ridit) / (number[item] - own + feedback.SHRUNK)).astype(np.float32)
-
-
 def usual_of(rows: Rows, each: Classes, n_items: int) -> np.ndarray:
     """f32[I]: the same of every item, of the rows of all people by whom it is known."""
     number = np.bincount(rows.item, minlength=n_items) + feedback.SHRUNK
@@ -186,18 +199,32 @@ def usual_of(rows: Rows, each: Classes, n_items: int) -> np.ndarray:
 
 
 def _of_events(
-    taken: Log, task: Task, found: Hidden, users: np.ndarray, each: Classes, name: str, fitted: np.ndarray
+    taken: Log,
+    task: Task,
+    found: Hidden,
+    users: np.ndarray,
+    each: Classes,
+    name: str,
+    fitted: np.ndarray,
+    foreseen: np.ndarray,
 ) -> Rows:
-    said = task.events.said[name]
-    outcome, before = np.asarray(said.outcome), np.asarray(said.standing)
-    known = outcome >= 0
-    ridit = np.where(known, each.ridit[outcome], 0.0)
-    usual = _usual(taken.item, ridit, known & np.isin(taken.user, fitted), taken.n_items)
-    at = np.flatnonzero(known & np.isin(taken.user, users))
-    person = taken.user[at]
+    answers = answers_of(taken, task, name, each)
+    usual, _ = factors.usual(answers, answers.known & np.isin(taken.user, fitted), taken.n_items)
+    at = np.flatnonzero(answers.known & np.isin(taken.user, users))
+    person, item = taken.user[at], taken.item[at]
     states = found.at(person, at - taken.bounds[person])
-    item = taken.item[at]
-    return _made(person, states, found.vector[item], usual[at], before[at], outcome[at], item)
+    said = task.events.said[name]
+    standing = np.asarray(said.standing)[at]
+    extra = np.concatenate([standing, foreseen[at]], axis=1)
+    made = _made(person, states, found.vector[item], usual[at], extra, np.asarray(said.outcome)[at], item)
+    return made._replace(simple=np.concatenate([standing, np.zeros_like(foreseen[at])], axis=1))
+
+
+def answers_of(taken: Log, task: Task, name: str, each: Classes) -> Answers:
+    """What a head of events is about, of all events of a log (`events.taken`)."""
+    outcome = np.asarray(task.events.said[name].outcome)
+    ridit = np.where(outcome >= 0, each.ridit[np.maximum(outcome, 0)], 0.0)
+    return Answers(taken.user, taken.item, ridit, outcome >= 0, taken.n_users)
 
 
 def _of_slots(log: Log, found: Hidden, users: np.ndarray, each: Classes, fitted: np.ndarray) -> Rows:
@@ -208,19 +235,28 @@ def _of_slots(log: Log, found: Hidden, users: np.ndarray, each: Classes, fitted:
     size = np.diff(np.append(np.flatnonzero(first), len(log)))[np.cumsum(first) - 1]
     upto = np.cumsum(clicked) - clicked
     of_person, of_slate = upto - upto[log.bounds[log.user]], upto - upto[start]
-    usual = _usual(log.item, each.ridit[clicked], np.isin(log.user, fitted), log.n_items)
     ridit = each.ridit[clicked]
+    answers = Answers(log.user, log.item, ridit, np.ones(len(log), bool), log.n_users)
+    usual, _ = factors.usual(answers, np.isin(log.user, fitted), log.n_items)
     before = np.cumsum(ridit) - ridit
     heard = standing((before - before[log.bounds[log.user]])[start], (start - log.bounds[log.user]).astype(np.float64))
     at = np.flatnonzero(np.isin(log.user, users))
     states, lift = _lifts(found, log, at, start, of_person)
     position = np.arange(len(log)) - start if log.position is None else log.position
-    plain = (np.asarray(x)[at] for x in (position, size, of_slate, heard))
+    ahead = _ahead(1.0 + usual / each.share[1], start, size)
+    plain = (np.asarray(x)[at] for x in (position, size, of_slate, ahead, heard))
     extra = click_features(*(jnp.asarray(x, jnp.float32) for x in (lift, *plain)))
     made = _made(log.user[at], states, found.vector[log.item[at]], usual[at], extra, clicked[at], log.item[at])
     simple = made.extra.copy()
-    simple[:, 0] = 0.0  # the lift
+    simple[:, list(NOT_SIMPLE)] = 0.0
     return made._replace(simple=simple)
+
+
+def _ahead(weight: np.ndarray, start: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """f64[N]: log of the weights f64[N] of a slot and of those behind it in its slate, summed, over the slate's size."""
+    upto = np.append(0.0, np.cumsum(weight))
+    rest = upto[start + size] - upto[:-1]
+    return np.log(np.maximum(rest, 1e-6) / size)
 
 
 def _lifts(

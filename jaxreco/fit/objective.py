@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxreco.users.network import ItemTable
+from jaxreco.users.network import ItemTable, rows_of
 
 Array = jax.Array
 
@@ -28,7 +28,7 @@ def log_likelihood(hidden: Array, item: Array, table: ItemTable, drawn: Drawn | 
     if drawn is None:
         every = scores(hidden, table)
         return jnp.take_along_axis(every, taken, axis=-1) - jax.nn.logsumexp(every, axis=-1, keepdims=True)
-    score = jnp.einsum("td,thd->th", hidden, table.vector[taken]) + table.bias[taken]
+    score = jnp.einsum("td,thd->th", hidden, rows_of(table.vector, taken)) + table.bias[taken]
     return score - log_total(hidden, item, score, table, drawn)[:, None]
 
 

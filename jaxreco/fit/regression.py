@@ -53,6 +53,15 @@ class Rows(NamedTuple):
         nothing = {"hidden": np.zeros_like(self.hidden), "vector": np.zeros_like(self.vector)}
         return self.nameless()._replace(extra=self.simple, **nothing)
 
+    def without_states(self) -> Rows:
+        """Without hidden states and items, but with all plain numbers."""
+        nothing = {"hidden": np.zeros_like(self.hidden), "vector": np.zeros_like(self.vector)}
+        return self.nameless()._replace(**nothing)
+
+    def without(self, column: int) -> Rows:
+        """Without one of the plain numbers."""
+        return self._replace(extra=self.extra * (np.arange(self.extra.shape[1]) != column))
+
     def nameless(self) -> Rows:
         """Where items are known by what is usual with them."""
         return self._replace(item=np.full_like(self.item, -1))

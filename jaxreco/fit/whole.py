@@ -123,7 +123,7 @@ def finished(fit: Fit, log: Log) -> Finished:
     network = fitting.with_weights(task, fitter.best)
     found = finish.finish(network, task, log)
     if log.n_items > 1:  # nobody lives in a shop that is all one item
-        living.keep(run.folder, log, network, task, found.heads, run.config["seed"])
+        living.keep(run.folder, log, network, task, found, run.config["seed"])
     nats = baselines.rows(task, fitter, run.config["fit"]["horizon"])
     folder.keep(run, fitter, found, nats)
     return found

@@ -76,6 +76,15 @@ class ItemTable(NamedTuple):
     long: Array  # f32[I, d], what the long memory keeps of it
 
 
+def rows_of(table: Array, item: Array) -> Array:
+    """f32[..., d]: table[item].
+
+    XLA takes rows of a table of one row, a shop's, for that row over and over, and multiplies by it in kernels (CPU, jaxlib 0.10.2)
+    that read beyond its end: NaN or a crash. So it gets a second row, which nobody asks for.
+    """
+    return (jnp.concatenate([table, jnp.zeros_like(table)]) if table.shape[0] == 1 else table)[item]
+
+
 class Past(NamedTuple):
     """The long memory of events before a window."""
 
@@ -193,7 +202,7 @@ class UserNetwork(nnx.Module):
 
     def _token(self, item: Array, about: Array, table: ItemTable) -> Array:
         """f32[N, d]: events i32[N], about f32[N, F]; 0 where there is none."""
-        return jnp.where((item >= 0)[:, None], table.vector[jnp.maximum(item, 0)] + self.about(about), 0.0)
+        return jnp.where((item >= 0)[:, None], rows_of(table.vector, jnp.maximum(item, 0)) + self.about(about), 0.0)
 
     def _hidden(self, x: Array, past: Past) -> Array:
         """f32[d]: what the last token f32[d] and the long memory say together."""
@@ -216,4 +225,4 @@ class UserNetwork(nnx.Module):
         there = (item >= 0).astype(jnp.float32)
         if key is not None:
             there = dropped(key, there, self.config.dropout)
-        return table.long[jnp.maximum(item, 0)] * there[:, None]
+        return rows_of(table.long, jnp.maximum(item, 0)) * there[:, None]

@@ -22,7 +22,8 @@ from jaxreco.population import Population
 from jaxreco.struct import Struct, param
 from jaxreco.users import asking as decoding
 from jaxreco.users.asking import REACH, Asking
-from jaxreco.users.heads import Classes, Head, click_features, gap_features, leave_features, standing
+from jaxreco.users.factors import Factors, Leaning, foreseen
+from jaxreco.users.heads import EVENT_HEADS, Classes, Head, click_features, gap_features, leave_features, standing
 from jaxreco.users.mindset import DRAWS_PER_SLOT, Known, Mindset, MindsetParams, MindsetState, Pull, Traits
 from jaxreco.users.network import FEATURES, ItemTable, Memory, Past, UserNetwork
 
@@ -31,23 +32,35 @@ Array = jax.Array
 
 ACTIONS = {"like": LIKE, "comment": COMMENT, "share": SHARE}
 INSTRUCTION = "instruction"
-HEADS = ("value", *ACTIONS, "watch", "click", "leave", "gap", INSTRUCTION)
+HEADS = (*EVENT_HEADS, "click", "leave", "gap", INSTRUCTION)
 LIKED = 1.0 / 3.0  # share of values, at most, that count as likes where a log has values and no likes
 
 
 class Tally(Struct):
-    """What a person has said so far in a head's classes: sums for `heads.standing`."""
+    """What a person has said so far in a head's classes: sums for `heads.standing`; and where it leans, if about items it took."""
 
     total: Array  # f32[], of ridits
     count: Array  # f32[]
+    leaning: Leaning | None = None
 
-    def heard(self) -> Array:
-        """f32[HEARD]."""
-        return standing(self.total, self.count)
+    @classmethod
+    def nothing(cls, name: str) -> Tally:
+        """Of somebody who said nothing, in a head of HEADS."""
+        zero = jnp.float32(0.0)
+        return cls(zero, zero, Leaning.unknown() if name in EVENT_HEADS else None)
 
-    def plus(self, ridit: Array, count: Array) -> Tally:
-        """With so much more, f32[] each."""
-        return Tally(self.total + ridit, self.count + count)
+    def heard(self, vector: Array | None = None) -> Array:
+        """f32[HEARD], and FORESEEN more of an item with vector f32[d] of `Factors`."""
+        said = standing(self.total, self.count)
+        return said if vector is None else jnp.concatenate([said, foreseen(self.leaning, vector)])  # type: ignore[arg-type]
+
+    def plus(self, ridit: Array, there: Array, item: Array, factors: Factors | None) -> Tally:
+        """After answers ridit f32[K] about items i32[K], where `there` bool[K]."""
+        total = self.total + jnp.sum(jnp.where(there, ridit, 0.0))
+        count = self.count + jnp.sum(there).astype(jnp.float32)
+        if self.leaning is None or factors is None:
+            return Tally(total, count)
+        return Tally(total, count, self.leaning.after_some(factors, item, ridit, there))
 
 
 class Begun(Struct):
@@ -92,6 +105,7 @@ class LearnedParams(MindsetParams):
     table: ItemTable = None  # type: ignore[assignment]
     others: StandIns = None  # type: ignore[assignment]
     feedback: dict[str, Head] = None  # type: ignore[assignment]  # HEADS that the log had data for
+    factors: dict[str, Factors] = None  # type: ignore[assignment]  # the same of events, by which answers tell of answers
     asking: Asking | None = None  # what it would have that speaks truly; the prior's wishes where there is none
     value_mean: Any = param(default=0.0, doc="of the values of the log", unit="value")
     value_spread: Any = param(default=1.0, low=1e-9, doc="of the values of the log", unit="value")
@@ -124,7 +138,7 @@ class LearnedParams(MindsetParams):
 
         def slot(item: Array, lift: Array) -> Array:
             zero = jnp.float32(0.0)
-            extra = click_features(lift, zero, self.usual_slate, zero, clicks)
+            extra = click_features(lift, zero, self.usual_slate, zero, zero, clicks)
             return head.outlook(hidden, self.table.vector[item], extra, item).location - head.cuts[0]
 
         return jax.vmap(slot)(item, lift)
@@ -286,8 +300,10 @@ class LearnedUser(Mindset):
 
 def _outlook(name: str, state: LearnedState, item: Array, params: LearnedParams) -> Any:
     """What a head of an event expects of each of items i32[K], leaves [K]."""
-    head, heard = params.feedback[name], state.said[name].heard()
-    return jax.vmap(lambda i: head.outlook(state.memory.hidden, params.table.vector[i], heard, i))(item)
+    head, said, factors = params.feedback[name], state.said[name], params.factors[name]
+    return jax.vmap(
+        lambda i: head.outlook(state.memory.hidden, params.table.vector[i], said.heard(factors.vector[i]), i)
+    )(item)
 
 
 def _nothing(params: LearnedParams) -> Array:
@@ -322,13 +338,12 @@ def _tallies(
     now["leave"] = (feedback.left[None], jnp.ones(1, bool))
     if values is not None:
         now["value"] = (values, clicked)
-    found = {}
+    item, found = jnp.maximum(feedback.slate, 0), {}
     for name, tally in said.items():
         outcome, there = now[name]
-        head = params.feedback[name]
-        at = jnp.searchsorted(jnp.asarray(head.classes.inner), outcome.astype(jnp.float32), side="right")
-        ridit = jnp.asarray(head.classes.ridit)[at]
-        found[name] = tally.plus(jnp.sum(jnp.where(there, ridit, 0.0)), jnp.sum(there).astype(jnp.float32))
+        classes = params.feedback[name].classes
+        at = jnp.searchsorted(jnp.asarray(classes.inner), outcome.astype(jnp.float32), side="right")
+        found[name] = tally.plus(jnp.asarray(classes.ridit)[at], there, item, params.factors.get(name))
     return found
 
 
@@ -338,23 +353,21 @@ def learned(
     table: ItemTable,
     others: StandIns,
     feedback: Mapping[str, Head],
+    factors: Mapping[str, Factors],
     histories: np.ndarray,
-    said: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    said: Mapping[str, Tally],
     asking: Asking | None = None,
     category: np.ndarray | None = None,
 ) -> LearnedParams:
     """The people of a mechanistic world as learned users: what draws them is the network's word, and what data know is theirs.
 
-    Args: histories i32[P, M], what each row of the population took, -1 before the first. said: by head, the sums of `Tally`
-      f32[P] each, of what they said in the log; nothing was said where a head is missing. asking: with category i32[I], of items, and
+    Args: factors: by head of events. histories i32[P, M], what each row of the population took, -1 before the first. said: by head,
+      leaves [P, ...], what they said in the log; nothing was said where a head is missing. asking: with category i32[I], of items, and
       `others` that know theirs; without, wishes are the prior's.
     """
     traits, weights = params.population.traits, params.population.weights
-    nothing = np.zeros(len(histories), np.float32)
     tallies = {
-        name: Tally(*(jnp.asarray(x, jnp.float32) for x in said.get(name, (nothing, nothing))))
-        for name in feedback
-        if name != "gap"
+        name: said[name] if name in said else _silent(name, len(histories)) for name in feedback if name != "gap"
     }
     lately = np.zeros((len(histories), 0), np.int32)
     if asking is not None and category is not None:
@@ -370,9 +383,15 @@ def learned(
         table=table,
         others=others,
         feedback=dict(feedback),
+        factors=dict(factors),
         like_at=like_at,
         asking=asking,
     )
+
+
+def _silent(name: str, n_people: int) -> Tally:
+    """Leaves [P, ...]: of people of whom a head knows nothing."""
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (n_people, *x.shape)), Tally.nothing(name))
 
 
 def _like_at(classes: Classes) -> float:
