@@ -1,8 +1,9 @@
 """How far may one trust a simulator? Does it rank policies as real answers do, and what does a randomised log say of them?
 
 The order of eight agents under the real answers of Jester, how stable it is, and their order under the learned user; what three
-policies of Open Bandit would have been clicked; how good the learned user's heads are (`heads.py`); and whether what it would ask for,
-predicted before the outcome, is worth hearing (`hindsight.py`).
+policies of Open Bandit would have been clicked; how good the learned user's heads are (`heads.py`), whether a judge tells what it does
+from what people did (`judge.py`), and whether it is too active, alike or positive (`gaps.py`); and whether what it would ask for, predicted
+before the outcome, is worth hearing (`hindsight.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 from jaxreco import offpolicy, policy_order
 from jaxreco.base import CLICK
-from jaxreco.benchmarks import heads, hindsight, pickers
+from jaxreco.benchmarks import gaps, heads, hindsight, judge, pickers, responses_drawn
 from jaxreco.benchmarks.report import Report, Row, plain_table
 from jaxreco.benchmarks.report import under as said_of
 from jaxreco.data import jester, open_bandit, splits
@@ -76,11 +77,11 @@ def run(
         "open-bandit": lambda folder: _shop(folder, say),
     }
     report = Report("fidelity", "; ".join(_PROTOCOL), mode, 0.0)
-    for name, judge in parts.items():
+    for name, part in parts.items():
         if not (data / name).is_dir():
             report.notes.append(f"{name} is left out: {data} has no such folder.")
             continue
-        rows, table, notes = judge(data / name)
+        rows, table, notes = part(data / name)
         report.rows += rows
         report.tables.append(table)
         report.notes += notes
@@ -88,11 +89,10 @@ def run(
         raise DataError(f"{data} has neither {' nor '.join(parts)}: give the folder that holds them.")
     for name in heads.SETS:
         if (data / name).is_dir():
-            heads.add(report, name, *heads.measured(name, data / name, mode, say), heads.FOLDS[mode])
+            _people(report, name, data / name, mode, say)
     for name in hindsight.SETS:
         if (data / name).is_dir():
             hindsight.add(report, name, hindsight.measured(name, data / name, mode, say), hindsight.FOLDS[mode])
-    report.notes += _NOT_YET
     return _ended(report, mode, began)
 
 
@@ -110,12 +110,30 @@ _PROTOCOL = (
     "heads: nats a row on people of folds that the user was not fitted to, over how often each class occurs and over an ordinal "
     "regression on plain numbers (what the person and others said so far, place in the slate, gaps so far, ...), paired, bootstrap over "
     "people; AUC of the middle cut; ECE in tenths, mean over cuts",
+    "judge: a classifier that is told to tell sessions (where the log has none, slates) of people of folds that the user was not fitted to from "
+    "what the user did with the same slates at the same times, tried on people whom it was not trained on; gaps: simulated less real, bootstrap "
+    "over people",
     "instructions: at points where people of other folds disengaged, the sentence by hindsight (labels) and as predicted before the outcome; "
     "nats that the next ten events gain when they are conditioned on it, weights fitted to one half of these people and judged on the other",
 )
-_NOT_YET = [
-    "A classifier that tells real sessions from simulated ones is not measured here.",
-]
+
+
+def _people(report: Report, name: str, folder: pathlib.Path, mode: str, say: Say) -> None:
+    """What is measured of a user that was fitted once a fold, on all people of a set."""
+    measured, answered, said, folds = [], [], [], heads.FOLDS[mode]
+    for met in heads.met(name, folder, mode, say):
+        measured.append(heads.measured(name, met))
+        answered.append(responses_drawn.responses(met))
+        said.append(gaps.said(met))
+    heads.add(report, name, heads.together(measured), folds)
+    responses_of = [each for each in answered if each is not None]
+    if responses_of:
+        found = responses_drawn.together(responses_of)
+        judge.add(report, name, found, folds, mode, said_of(name, say))
+        gaps.add_responses(report, name, found, folds)
+    values = [each for each in said if each is not None]
+    if values:
+        gaps.add_values(report, name, gaps.joined(values), folds)
 
 
 # -- jester --------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -52,6 +52,23 @@ class Lived(NamedTuple):
     person: np.ndarray  # of the real ones
 
 
+class Met(NamedTuple):
+    """Some people of a log, met by a user that was fitted to others only."""
+
+    log: Log
+    fitted: Fitted
+    people: np.ndarray  # i64[V]
+    rows: dict[str, Rows]  # what the heads are asked of them
+    number: int  # of the fold
+
+
+class Measured(NamedTuple):
+    """How good heads are."""
+
+    judged: dict[str, Judged]  # by head
+    lived: dict[str, Lived]  # by what is drawn
+
+
 def fit(log: Log, train: Log, epochs: int, seed: int = 0, judge: bool = True) -> Fitted:
     """A user fitted to the people of `train`, rows of `log`. Args: judge, whether to fit what it is compared with too."""
     network, config = fitting.usual(train, {}, {"epochs": epochs})
@@ -78,23 +95,37 @@ def answering(log: Log, epochs: int, seed: int = 0) -> answers.Answering:
     )
 
 
-def measured(name: str, path: pathlib.Path, mode: str, say: Say) -> tuple[dict[str, Judged], dict[str, Lived]]:
-    """(by head, by what is drawn) on all people of a set, each met by a user that was fitted to others only."""
+def met(name: str, path: pathlib.Path, mode: str, say: Say) -> Iterator[Met]:
+    """Fold by fold, all people of a set."""
     log = sets.load(path)
-    judged: dict[str, list[Judged]] = {head: [] for head in SETS[name]}
-    lived: dict[str, list[Lived]] = {}
     for number, split in enumerate(splits.folds_by_user(log, FOLDS[mode])):
-        say(f"{name}, heads, fold {number + 1} of {FOLDS[mode]}")
+        say(f"{name}, people of fold {number + 1} of {FOLDS[mode]}")
         fitted = fit(log, log.rows(split.train), EPOCHS[mode])
         people = np.unique(log.user[split.test])
-        rows = rows_of(log, fitted, people)
-        for head in judged:
-            if head in rows and head in fitted.heads.heads:
-                judged[head].append(quality.judge(fitted.heads.heads[head], *fitted.heads.untold[head], rows[head]))
-        for kind, found in drawn(log, fitted, rows, people, number):
-            lived.setdefault(kind, []).append(found)
-    together = {kind: Lived(*(np.concatenate(x) for x in zip(*parts, strict=True))) for kind, parts in lived.items()}
-    return {head: quality.together(parts) for head, parts in judged.items() if parts}, together
+        yield Met(log, fitted, people, rows_of(log, fitted, people), number)
+
+
+def measured(name: str, met: Met) -> Measured:
+    """How good the heads of a set are with people who are met."""
+    heads, untold = met.fitted.heads.heads, met.fitted.heads.untold
+    asked = [head for head in SETS[name] if head in met.rows and head in heads]
+    return Measured(
+        {head: quality.judge(heads[head], *untold[head], met.rows[head]) for head in asked}, dict(drawn(met))
+    )
+
+
+def together(parts: list[Measured]) -> Measured:
+    """Of several groups of people."""
+    judged = {head: [part.judged[head] for part in parts if head in part.judged] for head in parts[0].judged}
+    lived = {kind: [part.lived[kind] for part in parts if kind in part.lived] for kind in parts[0].lived}
+    return Measured(
+        {head: quality.together(of) for head, of in judged.items()}, {k: joined(x) for k, x in lived.items()}
+    )
+
+
+def joined(parts: list[Lived]) -> Lived:
+    """Of several groups of people."""
+    return Lived(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def rows_of(log: Log, fitted: Fitted, people: np.ndarray) -> dict[str, Rows]:
@@ -107,25 +138,25 @@ def rows_of(log: Log, fitted: Fitted, people: np.ndarray) -> dict[str, Rows]:
 # -- lives ---------------------------------------------------------------------------------------------------
 
 
-def drawn(
-    log: Log, fitted: Fitted, rows: dict[str, Rows], people: np.ndarray, seed: int
-) -> Iterator[tuple[str, Lived]]:
-    """Lengths of sessions and gaps of people i64[V], as drawn and as logged. What the log would not have shown is left out."""
+def drawn(met: Met) -> Iterator[tuple[str, Lived]]:
+    """Lengths of sessions and gaps of people, as drawn and as logged. What the log would not have shown is left out."""
+    log, fitted, people, rows, number = met
     turns = moments.sessions(log)
     if turns is None:
         return
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(number)
     theirs = np.isin(turns.person, people) & turns.ends
     if "leave" in rows:
         lengths = _lengths(fitted.heads.heads["leave"], rows["leave"], _minutes(turns, fitted.task.people[0]), rng)
         yield "session length", Lived(lengths, turns.number[theirs] + 1.0, turns.person[theirs])
     if "gap" in rows:
-        gaps = _gaps(fitted.heads.heads["gap"], rows["gap"], rng)
+        gaps = values_drawn(fitted.heads.heads["gap"], rows["gap"], rng)
         seen = theirs & turns.seen
         yield "gap", Lived(gaps[gaps <= rows["gap"].sight], turns.gap[seen], turns.person[seen])
 
 
-def _gaps(head: Head, rows: Rows, rng: np.random.Generator) -> np.ndarray:
+def values_drawn(head: Head, rows: Rows, rng: np.random.Generator) -> np.ndarray:
+    """f64[M]: of every row, in the unit of the head."""
     uniform = jnp.asarray(rng.random(len(rows.person)), jnp.float32)
     return np.asarray(jax.jit(jax.vmap(head.draw))(uniform, regression.outlooks(head, rows)), np.float64)
 
@@ -159,39 +190,59 @@ def apart(first: np.ndarray, second: np.ndarray) -> float:
     return float(ks_2samp(first, second).statistic)
 
 
-def halves(found: Lived, number: int = SPLITS, seed: int = 0) -> np.ndarray:
+def transport(first: np.ndarray, second: np.ndarray) -> float:
+    """Wasserstein-1: how far values must be moved on average to make one distribution the other, in their unit."""
+    from scipy.stats import wasserstein_distance
+
+    return float(wasserstein_distance(first, second))
+
+
+Distance = Callable[[np.ndarray, np.ndarray], float]
+DISTANCES: dict[str, tuple[Distance, str]] = {
+    "ks": (apart, "Kolmogorov-Smirnov"),
+    "wasserstein": (transport, "Wasserstein-1"),
+}
+
+
+def halves(found: Lived, number: int = SPLITS, seed: int = 0, distance: Distance = apart) -> np.ndarray:
     """f64[number]: the distance between one half of the real people and the other."""
     people, of = np.unique(found.person, return_inverse=True)
     rng = np.random.default_rng(seed)
     chosen = (np.isin(of, rng.permutation(len(people))[: len(people) // 2]) for _ in range(number))
-    return np.array([apart(found.real[half], found.real[~half]) for half in chosen])
+    return np.array([distance(found.real[half], found.real[~half]) for half in chosen])
 
 
 # -- what is shown -------------------------------------------------------------------------------------------
 
 
-def add(report: Report, name: str, judged: dict[str, Judged], lived: dict[str, Lived], folds: int) -> None:
+def add(report: Report, name: str, found: Measured, folds: int) -> None:
     """Add rows, a table and remarks on one data set to a report."""
     table = heads_table(name)
-    for head, each in judged.items():
-        found = quality.quality(each)
-        report.rows += list(_rows(name, head, found, folds))
-        table.add_row(*cells(head, found))
-    if judged:
+    for head, each in found.judged.items():
+        figures = quality.quality(each)
+        report.rows += list(_rows(name, head, figures, folds))
+        table.add_row(*cells(head, figures))
+    if found.judged:
         report.tables.append(table)
-    for kind, life in lived.items():
-        between = halves(life)
-        real, distance = float(np.median(between)), apart(life.drawn, life.real)
-        n = len(np.unique(life.person))
-        about: dict[str, Any] = {"dataset": name, "protocol": kind.replace(" ", "_"), "n_users": n, "n_seeds": folds}
-        report.rows.append(Row("ks", distance, agent="learned", **about))
-        spread = Estimate(real, *(float(x) for x in np.percentile(between, [2.5, 97.5])))
-        report.rows.append(Row("ks", agent="half_vs_half", **vars(spread), **about))
-        verdict = "within" if distance <= WITHIN * real else "beyond"
-        report.notes.append(
-            f"{name}, {kind}: Kolmogorov-Smirnov distance of {distance:.3f} between drawn and real; between halves of the real "
-            f"people {real:.3f} (median of {SPLITS}): {verdict} {WITHIN} times that."
-        )
+    for kind, life in found.lived.items():
+        add_distance(report, name, kind, life, folds, "ks")
+
+
+def add_distance(report: Report, name: str, kind: str, life: Lived, folds: int, metric: str) -> None:
+    """Add how far drawn is from real, one of DISTANCES, beside one half of the people from the other."""
+    measure, words = DISTANCES[metric]
+    between = halves(life, distance=measure)
+    real, distance = float(np.median(between)), measure(life.drawn, life.real)
+    n = len(np.unique(life.person))
+    about: dict[str, Any] = {"dataset": name, "protocol": kind.replace(" ", "_"), "n_users": n, "n_seeds": folds}
+    report.rows.append(Row(metric, distance, agent="learned", **about))
+    spread = Estimate(real, *(float(x) for x in np.percentile(between, [2.5, 97.5])))
+    report.rows.append(Row(metric, agent="half_vs_half", **vars(spread), **about))
+    verdict = "within" if distance <= WITHIN * real else "beyond"
+    report.notes.append(
+        f"{name}, {kind}: {words} distance of {distance:.3g} between drawn and real; between halves of the real people "
+        f"{real:.3g} (median of {SPLITS}): {verdict} {WITHIN} times that."
+    )
 
 
 def heads_table(name: str) -> Any:
