@@ -95,9 +95,9 @@ def of_responses(found: Responses) -> list[Gap]:
         _gap(
             DIVERSITY, "spread of people's clicks a slate", lambda at: (clicks / slates)[:, at].std(axis=1), len(people)
         ),
-        _gap(DIVERSITY, "entropy within a person, nats", lambda at: within[:, at].mean(axis=1), len(people)),
-        _gap(DIVERSITY, "entropy between people, nats", between, len(people)),
-        _gap(POSITIVITY, "slates with a click, drawn freely", a_slate(any_of), len(people)),
+        _gap(DIVERSITY, "entropy within a person", lambda at: within[:, at].mean(axis=1), len(people)),
+        _gap(DIVERSITY, "entropy between people", between, len(people)),
+        _gap(POSITIVITY, "slates with a click", a_slate(any_of), len(people)),
     ]
 
 
@@ -154,8 +154,8 @@ def distances(found: Responses) -> dict[str, Lived]:
     activity = [np.bincount(person, did.clicked) / slates for did in both]
     entropy = [_entropy(each) for each in _kinds(found, person, [did.clicked for did in both])]
     lived = {
-        "clicks a slate, of each person": Lived(*activity, people),
-        "entropy of what each person clicks": Lived(*entropy, people),
+        "activity of each person": Lived(*activity, people),
+        "entropy of each person": Lived(*entropy, people),
     }
     read = [did.watch > 0 for did in both]
     if read[1].any():
@@ -183,7 +183,7 @@ def _add(report: Report, name: str, found: list[Gap], people: int, folds: int) -
     table = plain_table(f"{name}: gap", "simulated", "real", "less", "interval", words=1)
     about: dict[str, Any] = {"dataset": name, "agent": LEARNED, "n_users": people, "n_seeds": folds}
     for gap in found:
-        protocol = f"gap/{gap.what}"
+        protocol = f"gap/{gap.what}".replace(" ", "_")
         report.rows.append(Row(gap.name, gap.simulated, protocol=protocol, **about))
         report.rows.append(Row(gap.name, gap.real, protocol=protocol, **{**about, "agent": LOGGED}))
         report.rows.append(Row(gap.name, protocol=protocol, against=LOGGED, **vars(gap.less), **about))
