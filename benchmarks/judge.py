@@ -19,6 +19,7 @@ from jaxreco.evaluation import RESAMPLES
 from jaxreco.report.standing import Estimate
 
 FOLDS = {"quick": 5, "full": 10}
+HALVINGS = 5  # of real people, of whom one half is called simulated
 SHUFFLED, HALVES = "shuffled", "half_vs_half"
 TARGET = 0.70
 MISSING = (
@@ -66,13 +67,9 @@ def summary(slots: Slots, did: Did) -> dict[str, np.ndarray]:
         "readings": np.bincount(unit, did.watch > 0),
     }
     clicked = {
-        "position": slots.position,
-        "place": place,
-        "size": slots.size,
-        "usual": slots.usual,
-        "usual_less": apart,
-        "rank": rank,
-    }
+        "position": slots.position, "place": place, "size": slots.size, "usual": slots.usual, "usual_less": apart, "rank": rank,
+        "seen": slots.seen, "shown": slots.shown,
+    }  # fmt: skip
     for name, values in clicked.items():
         found |= {f"{name}_{each}": x for each, x in _per(unit, values, did.clicked, number).items()}
     found |= {f"reading_{each}": x for each, x in _per(unit, seconds, did.watch > 0, number).items()}
@@ -165,7 +162,8 @@ def boosted(shown: Told, train: np.ndarray, test: np.ndarray, seed: int) -> np.n
     """f64[tests]: chances by gradient boosting of trees on summaries, trained on bool[N], of bool[N]. Raises ImportError."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    x = np.stack(list(shown.columns.values()), axis=1)
+    columns = shown.columns.values()
+    x = np.stack([each for each in columns if len(np.unique(each[train & ~np.isnan(each)])) > 1], axis=1)
     model = HistGradientBoostingClassifier(
         learning_rate=0.05, max_iter=150, max_leaf_nodes=8, min_samples_leaf=20, early_stopping=False, random_state=seed
     )
@@ -214,17 +212,24 @@ def auc(score: np.ndarray, positive: np.ndarray, person: np.ndarray, seed: int =
     return Estimate(of(np.ones(people)), *(float(x) for x in np.percentile(drawn, [2.5, 97.5])))
 
 
+def chance(slots: Slots, real: Did, judge: Classify, folds: int) -> Estimate:
+    """The median AUC of real people of whom one half is called simulated, and its range over HALVINGS."""
+    found = [crossed(halved(slots, real, seed), judge, folds, seed).value for seed in range(HALVINGS)]
+    return Estimate(float(np.median(found)), min(found), max(found))
+
+
 def judged(found: Responses, folds: int, say: Say) -> dict[str, dict[str, Estimate]]:
     """judge -> simulator -> AUC; a judge whose library is missing is left out."""
     slots, real = found.slots, found.did[LOGGED]
     simulated = {name: did for name, did in found.did.items() if name not in (LOGGED, FREE)}
     simulated[SHUFFLED] = shuffled(slots, found.did[LEARNED])
-    shown = {name: told(slots, real, did) for name, did in simulated.items()} | {HALVES: halved(slots, real)}
+    shown = {name: told(slots, real, did) for name, did in simulated.items()}
     results: dict[str, dict[str, Estimate]] = {}
     for judge, classify in JUDGES.items():
         say(f"the judge, {judge}")
         try:
-            results[judge] = {name: crossed(each, classify, folds) for name, each in shown.items()}
+            each = {name: crossed(what, classify, folds) for name, what in shown.items()}
+            results[judge] = each | {HALVES: chance(slots, real, classify, folds)}
         except ImportError:
             continue
     return results

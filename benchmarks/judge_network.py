@@ -20,9 +20,9 @@ from jaxreco.nn.transformer import Block
 
 Array = jax.Array
 
-LONGEST = 64  # slots of a unit that are read; of a longer one the clicked ones and the first others
+LONGEST = 32  # slots of a unit that are read; of a longer one the clicked ones and the first others
 WIDTH, LAYERS, HEADS = 32, 2, 2
-BATCH, EPOCHS, PATIENCE = 64, 30, 4
+BATCH, EPOCHS, PATIENCE = 64, 20, 3
 LEFT_OUT = 0.2  # share of the people trained on who say when to stop
 RATE, DECAY, DROPOUT = 2e-3, 0.05, 0.1
 
@@ -45,11 +45,11 @@ def tokens(slots: Slots, did: Did) -> Tokens:
     of = unit[at]
     place = np.arange(len(at)) - np.searchsorted(of, of)
     number = unit.max() + 1
-    about = np.zeros((number, LONGEST, 7), np.float32)
     columns = (
         did.clicked, np.log1p(slots.position), slots.position / slots.size, np.log(slots.size), slots.usual,
-        np.log1p(did.watch) / 4.0, np.diff(slots.slate, prepend=-1) != 0,
+        np.log1p(slots.seen), slots.shown, np.log1p(did.watch) / 4.0, np.diff(slots.slate, prepend=-1) != 0,
     )  # fmt: skip
+    about = np.zeros((number, LONGEST, len(columns)), np.float32)
     about[of, place] = np.stack([np.asarray(x, np.float32)[at] for x in columns], axis=1)
     return Tokens(about, np.arange(LONGEST) < np.bincount(of, minlength=number)[:, None])
 

@@ -37,6 +37,8 @@ class Slots(NamedTuple):
     kind: np.ndarray  # i64[M], of the item: its category, or itself where the log has hardly any
     position: np.ndarray  # f64[M], from 0
     size: np.ndarray  # f64[M], slots of the slate
+    seen: np.ndarray  # f64[M], slots before in which the person was shown the item
+    shown: np.ndarray  # f64[M], log of the slots of the log that show it
     usual: np.ndarray  # f64[M], how often those whom the user was fitted to clicked the item, as a ridit
 
     def of(self, chosen: np.ndarray) -> Slots:
@@ -93,12 +95,12 @@ def responses(met: Met) -> Responses | None:
 
 
 def together(parts: list[Responses]) -> Responses:
-    """Of several groups of people."""
+    """Of several groups of people, in the log's order."""
     slots = Slots(*(np.concatenate(x) for x in zip(*(part.slots for part in parts), strict=True)))
+    order = np.argsort(slots.slate, kind="stable")
     each = {name: [part.did[name] for part in parts] for name in parts[0].did}
-    return Responses(
-        slots, {name: Did(*(np.concatenate(x) for x in zip(*of, strict=True))) for name, of in each.items()}
-    )
+    joined = {name: Did(*(np.concatenate(x) for x in zip(*of, strict=True))) for name, of in each.items()}
+    return Responses(slots.of(order), {name: did.of(order) for name, did in joined.items()})
 
 
 def slots_of(log: Log, at: np.ndarray, usual: np.ndarray) -> Slots:
@@ -109,9 +111,19 @@ def slots_of(log: Log, at: np.ndarray, usual: np.ndarray) -> Slots:
     start = np.flatnonzero(first)
     position = np.arange(len(log)) - start[slate] if log.position is None else log.position
     unit = slate if log.session is None else log.session
-    columns = (log.user, unit, slate, _kinds(log), position, np.bincount(slate)[slate])
+    shown = np.log(np.bincount(log.item)[log.item])
+    columns = (log.user, unit, slate, _kinds(log), position, np.bincount(slate)[slate], _seen(log), shown)
     of = [np.asarray(column)[at] for column in columns]
     return Slots(*of[:4], *(x.astype(np.float64) for x in (*of[4:], usual)))
+
+
+def _seen(log: Log) -> np.ndarray:
+    """i64[N]: see `Slots`."""
+    pair = log.user.astype(np.int64) * log.n_items + log.item
+    order = np.argsort(pair, kind="stable")
+    seen = np.empty(len(pair), np.int64)
+    seen[order] = np.arange(len(pair)) - np.searchsorted(pair[order], pair[order])
+    return seen
 
 
 def _kinds(log: Log) -> np.ndarray:

@@ -29,8 +29,10 @@ def slots_of(seed: int = 0) -> Slots:
     slate = np.repeat(np.arange(len(size)), size)
     kind = rng.integers(20, size=len(slate))
     position = np.arange(len(slate)) - np.searchsorted(slate, slate)
-    person, unit = slate // SLATES, slate // (SLATES // 2)
-    return Slots(person, unit, slate, kind, position.astype(float), size[slate].astype(float), kind / 10.0 - 1.0)
+    person, unit, zero = slate // SLATES, slate // (SLATES // 2), np.zeros(len(slate))
+    return Slots(
+        person, unit, slate, kind, position.astype(float), size[slate].astype(float), zero, zero, kind / 10.0 - 1.0
+    )
 
 
 def truth(slots: Slots, seed: int, rise: float = 3.0) -> Did:
@@ -116,7 +118,8 @@ def test_the_summary_by_hand() -> None:
     whole = np.zeros(5, int)
     slots = Slots(
         whole, whole, np.array([0, 0, 0, 1, 1]), np.array([7, 8, 9, 8, 9]),
-        np.array([0.0, 1.0, 2.0, 0.0, 1.0]), np.array([3.0, 3.0, 3.0, 2.0, 2.0]), np.array([0.1, 0.4, 0.1, -0.5, 0.5]),
+        np.array([0.0, 1.0, 2.0, 0.0, 1.0]), np.array([3.0, 3.0, 3.0, 2.0, 2.0]), np.array([0.0, 0.0, 0.0, 1.0, 1.0]), np.zeros(5),
+        np.array([0.1, 0.4, 0.1, -0.5, 0.5]),
     )  # fmt: skip
     found = judge.summary(slots, Did(np.array([1, 1, 0, 1, 0], bool), np.array([0.0, 0.0, 0.0, np.e, 0.0])))
     value = {name: float(each[0]) for name, each in found.items()}
@@ -127,6 +130,7 @@ def test_the_summary_by_hand() -> None:
     assert value["position_mean"] == pytest.approx(1 / 3)
     assert value["place_most"] == pytest.approx(1 / 3)
     assert value["usual_less_mean"] == pytest.approx((-0.1 + 0.2 - 0.5) / 3)
+    assert value["seen_mean"] == pytest.approx(1 / 3)
     assert value["rank_most"] == pytest.approx(2 / 3)
     assert (value["readings"], value["reading_mean"], value["reading_spread"]) == (1.0, 1.0, 0.0)
     nothing = judge.summary(slots, Did(np.zeros(5, bool), np.zeros(5)))
@@ -137,7 +141,7 @@ def test_the_summary_by_hand() -> None:
 def test_what_is_clicked_is_read_of_a_long_unit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judge_network, "LONGEST", 3)
     whole = np.zeros(5, int)
-    slots = Slots(whole, whole, whole, whole, np.arange(5.0), np.full(5, 5.0), np.zeros(5))
+    slots = Slots(whole, whole, whole, whole, np.arange(5.0), np.full(5, 5.0), np.zeros(5), np.zeros(5), np.zeros(5))
     found = judge_network.tokens(slots, Did(np.array([0, 0, 0, 0, 1], bool), np.zeros(5)))
     np.testing.assert_array_equal(found.about[0, :, 0], [0.0, 0.0, 1.0])
     np.testing.assert_allclose(found.about[0, :, 1], np.log1p([0.0, 1.0, 4.0]), rtol=1e-6)
@@ -192,7 +196,7 @@ def test_clicks_hear_of_those_that_were_drawn_by_plain_loops() -> None:
     slate = np.repeat(np.arange(40), size)
     position = np.arange(len(slate)) - np.searchsorted(slate, slate)
     zero = np.zeros(len(slate))
-    slots = Slots(zero.astype(int), slate, slate, slate, position, size[slate].astype(float), zero)
+    slots = Slots(zero.astype(int), slate, slate, slate, position, size[slate].astype(float), zero, zero, zero)
     head = Head(Classes("numbers", (0.0, 1.0), (0.7, 0.3)), 2, user_heads.CLICK, 1, rngs=nnx.Rngs(0))
     weight = np.array([0.5, -0.2, 0.1, -1.5, -2.0, 1.0, 0.3], np.float32)
     head.of_extra[...] = weight
@@ -240,7 +244,7 @@ def two_people() -> Responses:
     person, slate = np.repeat([0, 1], 4), np.repeat([0, 1, 2, 3], 2)
     kind = np.array([1, 2, 1, 2, 2, 1, 2, 1])
     zero = np.zeros(8)
-    slots = Slots(person, slate, slate, kind, np.tile([0.0, 1.0], 4), np.full(8, 2.0), zero)
+    slots = Slots(person, slate, slate, kind, np.tile([0.0, 1.0], 4), np.full(8, 2.0), zero, zero, zero)
     real = Did(np.array([1, 0, 1, 0, 1, 0, 1, 0], bool), zero)
     drawn = Did(np.array([1, 1, 1, 0, 1, 0, 0, 1], bool), zero)
     free = Did(np.array([0, 0, 1, 0, 1, 0, 0, 1], bool), zero)
