@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from jaxreco.benchmarks import fidelity, gaps, heads, judge, judge_network, resp
 from jaxreco.benchmarks.report import Report
 from jaxreco.benchmarks.responses_drawn import FREE, LEARNED, LOGGED, Did, Responses, Slots
 from jaxreco.data.log import Items, Log
+from jaxreco.fit import events, finish
 from jaxreco.fit.regression import Rows
 from jaxreco.users import heads as user_heads
 from jaxreco.users.heads import LOG, Classes, Head
@@ -57,12 +60,12 @@ def test_the_truth_is_not_told_and_who_always_clicks_is(name: str) -> None:
     slots = slots_of()
     real, always = truth(slots, 1), Did(np.ones(len(slots.slate), bool), np.zeros(len(slots.slate)))
     blind = judge.crossed(judge.told(slots, real, truth(slots, 2)), judge.JUDGES[name], 3)
-    assert blind.value == pytest.approx(0.5, abs=0.09)
-    assert blind.low < 0.5 < blind.high or blind.value < 0.55
+    assert blind.value < 0.56
+    assert blind.low < 0.5
     plain = judge.crossed(judge.told(slots, real, always), judge.JUDGES[name], 3)
     assert plain.value > 0.95
     moved = judge.crossed(judge.told(slots, real, judge.shuffled(slots, truth(slots, 2))), judge.JUDGES[name], 3)
-    assert moved.low > max(0.55, blind.value)
+    assert moved.value > max(0.6, blind.high)
 
 
 def test_nobody_is_both_trained_on_and_judged() -> None:
@@ -306,6 +309,77 @@ def news(people: int = 16, slates: int = 8) -> Log:
     )  # fmt: skip
 
 
+def planted() -> heads.Met:
+    """People of whom each slate has a click, and heads that nobody fitted: any slot is clicked in three cases of ten."""
+    log, generator = news(people=6, slates=8), nnx.Rngs(0)
+    people, n = np.arange(3, 6), 3 * 8 * 4
+    click = Head(Classes("numbers", (0.0, 1.0), (0.7, 0.3)), 2, user_heads.CLICK, 1, rngs=generator)
+    watch = Head(Classes(LOG, (1.0, 10.0, 100.0), (0.5, 0.5)), 2, user_heads.HEARD, 1, rngs=generator)
+    found = {"click": click, "watch": watch}
+    taken = events.taken(log)
+    task = SimpleNamespace(
+        people=(np.arange(3), np.zeros(0, int)),
+        events=SimpleNamespace(said={"watch": SimpleNamespace(outcome=watch.classes.of(taken.watch))}),
+    )
+    untold = {name: finish.Untold(head, head) for name, head in found.items()}
+    fitted = heads.Fitted(None, task, finish.Finished(found, {}, untold))  # type: ignore[arg-type]
+    rows = rows_of(np.repeat(people, 32), np.zeros((n, user_heads.CLICK)))._replace(item=np.zeros(n, int))
+    return heads.Met(log, fitted, people, {"click": rows, "watch": rows}, 0)
+
+
+def test_responses_are_to_the_slates_that_people_saw() -> None:
+    met = planted()
+    found = responses_drawn.responses(met)
+    assert found is not None
+    assert list(found.did) == [LOGGED, LEARNED, FREE, "logistic", "base_rate"]
+    at = np.isin(met.log.user, met.people)
+    np.testing.assert_array_equal(found.slots.person, met.log.user[at])
+    np.testing.assert_array_equal(found.slots.unit, met.log.session[at])
+    np.testing.assert_array_equal(found.slots.kind, met.log.item[at])  # there are no categories
+    np.testing.assert_array_equal(found.slots.position, np.tile(np.arange(4.0), 24))
+    np.testing.assert_array_equal(found.slots.size, 4.0)
+    np.testing.assert_array_equal(found.did[LOGGED].clicked, (met.log.actions[at] & CLICK) != 0)
+    np.testing.assert_array_equal(found.did[LOGGED].watch, met.log.watch[at])
+    clicks = {name: did.clicked.reshape(24, 4).sum(axis=1) for name, did in found.did.items()}
+    assert clicks[LEARNED].min() == 1  # as in all that is fitted to
+    assert clicks[FREE].min() == 0
+    for did in found.did.values():
+        seconds = did.watch.reshape(24, 4)
+        assert ((seconds > 0).sum(axis=1) == (did.clicked.reshape(24, 4).sum(axis=1) == 1)).all()
+        np.testing.assert_array_equal(seconds, np.round(seconds))
+
+
+def test_how_often_an_item_was_seen_by_plain_loops() -> None:
+    log = news(people=3, slates=4)
+    found = responses_drawn.slots_of(log, np.arange(len(log)), np.zeros(len(log)))
+    for row in range(len(log)):
+        same = [at for at in range(row) if (log.user[at], log.item[at]) == (log.user[row], log.item[row])]
+        assert found.seen[row] == len(same)
+        assert found.shown[row] == pytest.approx(np.log((log.item == log.item[row]).sum()))
+
+
+def test_categories_are_kinds_where_most_slots_have_one() -> None:
+    log = news(people=2, slates=4)
+    for empty, own in ((3, False), (9, True)):
+        names = tuple(() if i < empty else (f"kind {i % 2}", "other") for i in range(12))
+        items = dataclasses.replace(log.items, categories=names)
+        slots = responses_drawn.slots_of(dataclasses.replace(log, items=items), np.arange(len(log)), np.zeros(len(log)))
+        kind = log.item if own else np.where(log.item < empty, 0, 1 + log.item % 2)
+        np.testing.assert_array_equal(slots.kind, kind)
+
+
+def test_groups_of_people_are_put_into_the_order_of_the_log() -> None:
+    slots, parts = slots_of(), []
+    did = truth(slots, 1)
+    for odd in (1, 0):
+        at = np.flatnonzero(slots.person % 2 == odd)
+        parts.append(Responses(slots.of(at), {LOGGED: did.of(at)}))
+    found = responses_drawn.together(parts)
+    for ours, theirs in zip((*found.slots, *found.did[LOGGED]), (*slots, *did), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("quickly")
 def test_all_of_it_with_one_fit_a_fold(monkeypatch: pytest.MonkeyPatch) -> None:
     log, fits, real = news(), [], heads.fit
