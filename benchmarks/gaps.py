@@ -150,17 +150,17 @@ def distances(found: Responses) -> dict[str, Lived]:
     _, slate = np.unique(found.slots.slate, return_inverse=True)
     people, person = np.unique(found.slots.person, return_inverse=True)
     slates = np.bincount(person[np.flatnonzero(np.diff(slate, prepend=-1))])
-    both = [found.did[name] for name in (LEARNED, LOGGED)]
-    activity = [np.bincount(person, did.clicked) / slates for did in both]
-    entropy = [_entropy(each) for each in _kinds(found, person, [did.clicked for did in both])]
+    drawn, real = (found.did[name] for name in (LEARNED, LOGGED))
+    tables = _kinds(found, person, [drawn.clicked, real.clicked])
     lived = {
-        "activity of each person": Lived(*activity, people),
-        "entropy of each person": Lived(*entropy, people),
+        "activity of each person": Lived(
+            np.bincount(person, drawn.clicked) / slates, np.bincount(person, real.clicked) / slates, people
+        ),
+        "entropy of each person": Lived(_entropy(tables[0]), _entropy(tables[1]), people),
     }
-    read = [did.watch > 0 for did in both]
-    if read[1].any():
-        seconds = (did.watch[which] for did, which in zip(both, read, strict=True))
-        lived["reading seconds"] = Lived(*seconds, found.slots.person[read[1]])
+    read = real.watch > 0
+    if read.any():
+        lived["reading seconds"] = Lived(drawn.watch[drawn.watch > 0], real.watch[read], found.slots.person[read])
     return lived
 
 

@@ -25,7 +25,7 @@ TARGET = 0.70
 MISSING = (
     "The judge that boosts trees is left out: it needs scikit-learn. Install it with pip install 'jaxreco[judge]'."
 )
-Classify = Callable[[Any, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+Classify = Callable[["Told", np.ndarray, np.ndarray, int], np.ndarray]  # shown, train, test, seed
 
 
 class Told(NamedTuple):

@@ -180,7 +180,7 @@ def clicks(head: Head, rows: Rows, slots: Slots, rng: np.random.Generator, kept:
         who, place = person[now], np.arange(size[now].max())
         there = place < size[now, None]
         at = np.where(there, start[now, None] + place, 0)
-        heard = np.asarray(standing(total[who], count[who]), np.float64) @ weight[CLICKED + 1 :]  # type: ignore[arg-type]
+        heard = np.asarray(standing(total[who], count[who]), np.float64) @ weight[CLICKED + 1 :]
         found = walk(np.where(there, logit[at] + heard[:, None], -np.inf), weight[CLICKED], rng, kept)
         clicked[at[there]] = found[there]
         total[who] += np.where(there, ridit[found.astype(int)], 0.0).sum(axis=1)
@@ -226,7 +226,7 @@ def _tells(slots: Slots, clicked: np.ndarray, logged: Did) -> np.ndarray:
 
 def _step(log: Log) -> float:
     """1 where all of a log's times are whole seconds, else 0."""
-    return float(np.all(log.watch == np.round(log.watch)))  # type: ignore[arg-type, call-overload]
+    return float(np.all(log.watch == np.round(log.watch)))  # type: ignore[arg-type]
 
 
 def _of_watch(met: Met, rows: Rows, classes: Classes) -> Rows:
