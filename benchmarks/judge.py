@@ -133,7 +133,8 @@ def halved(slots: Slots, real: Did, seed: int = 0) -> Told:
     """Real units alone; those of one half of the people are called simulated."""
     people = _people(slots)
     known = np.unique(people)
-    half = np.random.default_rng(seed).permutation(known)[: len(known) // 2]
+    # Not the half that a fold is, whose items are known from the other half: a judge would tell the two by that.
+    half = np.random.default_rng((seed, 1)).permutation(known)[: len(known) // 2]
     return Told(people, np.isin(people, half), summary(slots, real), judge_network.tokens(slots, real))
 
 
@@ -251,8 +252,9 @@ def add(report: Report, name: str, found: Responses, folds: int, mode: str, say:
     report.tables.append(table)
     if "boosting" not in results:
         report.notes.append(MISSING)
-    worst = max(each[LEARNED].value for each in results.values())
+    judge = max(results, key=lambda each: results[each][LEARNED].value)
+    found_out, moved = (results[judge][agent].value for agent in (LEARNED, SHUFFLED))
     report.notes.append(
-        f"{name}: a judge tells the learned user from {people:,} people it was not trained on with an AUC of up to {worst:.3f} "
-        f"({'under' if worst < TARGET else 'not under'} {TARGET:.2f})."
+        f"{name}: the better judge, {judge}, tells the learned user from people it was not trained on with an AUC of {found_out:.3f} "
+        f"({'under' if found_out < TARGET else 'not under'} {TARGET:.2f}), and one whose responses are permuted among slates with {moved:.3f}."
     )

@@ -79,6 +79,9 @@ def test_all_of_it(data: Path) -> None:
         "base_rate",
         "logistic",
     }
+    kinder = values(report, metric="positivity", protocol="gap/mean_value", against=None)
+    assert kinder["logged"].value == pytest.approx(told.value[told.known].mean(), abs=1e-3)
+    assert -10.0 <= kinder["learned"].value <= 10.0
     clicks = values(report, dataset="open-bandit", protocol="men/ips")
     assert tuple(clicks) == tuple(fidelity.POLICIES)
     assert clicks["unclicked"].value < clicks["random"].value < clicks["clicked"].value
