@@ -18,12 +18,14 @@ from scipy.special import expit
 from jaxreco.base import CLICK
 from jaxreco.benchmarks.heads import Met
 from jaxreco.data.log import Log
-from jaxreco.fit import events, moments, regression
+from jaxreco.fit import moments, regression
 from jaxreco.fit.regression import Rows
-from jaxreco.users.heads import CLICK as CLICK_FEATURES
-from jaxreco.users.heads import HEARD, Classes, Head, standing
+from jaxreco.users.factors import Factors
+from jaxreco.users.heads import Head, standing
+from jaxreco.users.transformer import Tally
 
-CLICKED = CLICK_FEATURES - HEARD - 1  # where `click_features` has clicks so far in the slate; `standing` is behind it
+# Where `click_features` has what is heard of clicks so far: their number, what is ahead while there is none, whether there is none, `standing`.
+CLICKED, AHEAD, FIRST, STANDING = 3, 4, 5, 6
 LOGGED, LEARNED, FREE = "logged", "learned", "unconditioned"
 COVERED = 0.5  # categories are kinds of items where so many slots have one
 
@@ -88,8 +90,9 @@ def responses(met: Met) -> Responses | None:
         watch = np.zeros(len(clicked))
         if "watch" in met.rows:
             which = np.flatnonzero(clicked & _tells(slots, clicked, logged))
-            about = simulator.sees(_of_watch(met, rows, simulator.heads["watch"].classes))
-            watch[which] = readings(simulator.heads["watch"], about.of(which), _step(met.log), rng)
+            factors = met.fitted.heads.factors["watch"]
+            about = simulator.sees(rows._replace(usual=np.asarray(factors.usual)[rows.item])).of(which)
+            watch[which] = readings(simulator.heads["watch"], about, rows.item[which], factors, _step(met.log), rng)
         did[name] = Did(clicked, watch)
     return Responses(slots, did)
 
@@ -174,14 +177,17 @@ def clicks(head: Head, rows: Rows, slots: Slots, rng: np.random.Generator, kept:
     ridit = head.classes.ridit
     start = np.flatnonzero(np.diff(slots.slate, prepend=-1))
     size = np.diff(np.append(start, len(logit)))
+    ahead = moments.still_ahead(slots.usual, head.classes, np.repeat(start, size), np.repeat(size, size))
+    first = weight[AHEAD] * ahead + weight[FIRST]
     _, person = np.unique(slots.person[start], return_inverse=True)
     total, count, clicked = np.zeros(person.max() + 1), np.zeros(person.max() + 1), np.zeros(len(logit), bool)
     for now in _turns(person):
         who, place = person[now], np.arange(size[now].max())
         there = place < size[now, None]
         at = np.where(there, start[now, None] + place, 0)
-        heard = np.asarray(standing(total[who], count[who]), np.float64) @ weight[CLICKED + 1 :]
-        found = walk(np.where(there, logit[at] + heard[:, None], -np.inf), weight[CLICKED], rng, kept)
+        heard = np.asarray(standing(total[who], count[who]), np.float64) @ weight[STANDING:]
+        later = np.where(there, logit[at] + heard[:, None], -np.inf)
+        found = walk(later + first[at], later, weight[CLICKED], rng, kept)
         clicked[at[there]] = found[there]
         total[who] += np.where(there, ridit[found.astype(int)], 0.0).sum(axis=1)
         count[who] += size[now]
@@ -194,23 +200,21 @@ def _turns(person: np.ndarray) -> list[np.ndarray]:
     return [np.flatnonzero(number == each) for each in range(number.max() + 1)] if len(person) else []
 
 
-def walk(logit: np.ndarray, per_click: float, rng: np.random.Generator, kept: bool) -> np.ndarray:
+def walk(first: np.ndarray, later: np.ndarray, per_click: float, rng: np.random.Generator, kept: bool) -> np.ndarray:
     """bool[S, K]: slots clicked of slates, one after the other.
 
     The chance of a first click given that there is one at all is `p / (1 - product of (1 - p) from here on)`, which is exact.
 
-    Args: logit f64[S, K], of a click where there was none so far in the slate; -inf behind its end. per_click: weight of the logarithm of
-      one and clicks so far. kept: given that the slate has a click.
+    Args: first, later f64[S, K], logits of a click where there was none so far in the slate, and where there was; -inf behind its end.
+      per_click: weight of the logarithm of one and clicks so far, added to the latter. kept: given that the slate has a click.
     """
-    share = expit(logit)
+    share = expit(first)
     none = np.cumsum(np.log1p(-np.minimum(share, 1.0 - 1e-12))[:, ::-1], axis=1)[:, ::-1]  # log, from here on
-    found, number = np.zeros(logit.shape, bool), np.zeros(len(logit))
-    for at in range(logit.shape[1]):
-        chance = expit(logit[:, at] + per_click * np.log1p(number))
-        if kept:
-            given = share[:, at] / np.maximum(-np.expm1(none[:, at]), 1e-300)
-            chance = np.where(number == 0, given, chance)
-        found[:, at] = rng.random(len(logit)) < chance
+    found, number = np.zeros(later.shape, bool), np.zeros(len(later))
+    for at in range(later.shape[1]):
+        given = share[:, at] / np.maximum(-np.expm1(none[:, at]), 1e-300) if kept else share[:, at]
+        chance = np.where(number == 0, given, expit(later[:, at] + per_click * np.log1p(number)))
+        found[:, at] = rng.random(len(later)) < chance
         number += found[:, at]
     return found
 
@@ -229,32 +233,26 @@ def _step(log: Log) -> float:
     return float(np.all(log.watch == np.round(log.watch)))  # type: ignore[arg-type]
 
 
-def _of_watch(met: Met, rows: Rows, classes: Classes) -> Rows:
-    """Rows of clicks as the head of reading times sees them, were each slot clicked."""
-    log = events.taken(met.log)
-    outcome = np.asarray(met.fitted.task.events.said["watch"].outcome)
-    told = (outcome >= 0) & np.isin(log.user, met.fitted.task.people[0])
-    usual = moments.usual_of(log.item[told], outcome[told], classes, log.n_items)
-    nothing = np.zeros((len(rows.person), HEARD), np.float32)
-    return rows._replace(usual=usual[rows.item], extra=nothing, simple=nothing)
-
-
-def readings(head: Head, rows: Rows, step: float, rng: np.random.Generator) -> np.ndarray:
+def readings(
+    head: Head, rows: Rows, item: np.ndarray, factors: Factors, step: float, rng: np.random.Generator
+) -> np.ndarray:
     """f64[N]: seconds of each reading, one after the other of each person, who is heard of as it read so far.
 
-    Args: rows of what is read, as the head sees it but for that. step: seconds of which times are multiples; 0 for any.
+    Args: rows of items i[N], as the head sees them but for that. step: seconds of which times are multiples; 0 for any.
     """
     people, person = np.unique(rows.person, return_inverse=True)
-    total, count, found = np.zeros(len(people)), np.zeros(len(people)), np.zeros(len(person))
-    draw, ridit = jax.jit(jax.vmap(head.draw)), head.classes.ridit
+    found, ridit, draw = np.zeros(len(person)), head.classes.ridit, jax.jit(jax.vmap(head.draw))
+    hear = jax.jit(jax.vmap(lambda tally, item: tally.heard(factors.vector[item])))
+    tell = jax.jit(jax.vmap(lambda tally, *told: tally.plus(*(x[None] for x in told), factors)))
+    tally = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(people), *x.shape)), Tally.nothing("watch"))
     for now in _turns(person):
-        who = person[now]
-        at = np.zeros(len(people), np.int64)  # always as many rows, so that nothing is compiled anew
-        at[who] = now
-        asked = rows.of(at)._replace(extra=np.asarray(standing(total, count), np.float32))  # type: ignore[arg-type]
+        at, there = np.zeros(len(people), np.int64), np.zeros(len(people), bool)  # always as many, to compile once
+        at[person[now]], there[person[now]] = now, True
+        items = jnp.asarray(item[at], jnp.int32)
+        asked = rows.of(at)._replace(extra=np.asarray(hear(tally, items)))
         uniform = jnp.asarray(rng.random(len(people)), jnp.float32)
         seconds = np.asarray(draw(uniform, regression.outlooks(head, asked)), np.float64)
-        found[now] = (np.maximum(np.round(seconds / step) * step, step) if step else seconds)[who]
-        total[who] += ridit[head.classes.of(found[now])]
-        count[who] += 1.0
+        seconds = np.maximum(np.round(seconds / step) * step, step) if step else seconds
+        found[now] = seconds[person[now]]
+        tally = tell(tally, jnp.asarray(ridit[head.classes.of(seconds)]), jnp.asarray(there), items)
     return found

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -17,8 +18,9 @@ from jaxreco.benchmarks import fidelity, gaps, heads, judge, judge_network, resp
 from jaxreco.benchmarks.report import Report
 from jaxreco.benchmarks.responses_drawn import FREE, LEARNED, LOGGED, Did, Responses, Slots
 from jaxreco.data.log import Items, Log
-from jaxreco.fit import events, finish
+from jaxreco.fit import finish
 from jaxreco.fit.regression import Rows
+from jaxreco.users import factors
 from jaxreco.users import heads as user_heads
 from jaxreco.users.heads import LOG, Classes, Head
 
@@ -170,8 +172,8 @@ def test_a_click_given_that_there_is_one() -> None:
     """Against slates drawn freely of which those without a click are thrown away."""
     share = np.array([0.2, 0.1, 0.3])
     logit = np.repeat(np.log(share / (1.0 - share))[None], 40_000, axis=0)
-    free = responses_drawn.walk(logit, -0.7, np.random.default_rng(0), kept=False)
-    given = responses_drawn.walk(logit, -0.7, np.random.default_rng(1), kept=True)
+    free = responses_drawn.walk(logit, logit, -0.7, np.random.default_rng(0), kept=False)
+    given = responses_drawn.walk(logit, logit, -0.7, np.random.default_rng(1), kept=True)
     assert free[:, 0].mean() == pytest.approx(0.2, abs=0.01)
     assert given.any(axis=1).all()
     seen = [
@@ -181,6 +183,17 @@ def test_a_click_given_that_there_is_one() -> None:
     second = 1.0 / (1.0 + np.exp(-(logit[0, 2] - 0.7 * np.log(2.0))))  # after one click
     once = given[:, 0] & ~given[:, 1]
     assert given[once, 2].mean() == pytest.approx(second, abs=0.015)
+    never = responses_drawn.walk(logit, np.full_like(logit, -np.inf), -0.7, np.random.default_rng(2), kept=True)
+    np.testing.assert_array_equal(never.sum(axis=1), 1)
+
+
+def test_columns_are_where_click_features_puts_them() -> None:
+    found = user_heads.click_features(*(np.float32(x) for x in (1.0, 2.0, 3.0, 0.0, 7.0)), np.arange(20.0, 23.0))
+    assert (float(found[responses_drawn.AHEAD]), float(found[responses_drawn.FIRST])) == (7.0, 1.0)
+    np.testing.assert_array_equal(found[responses_drawn.STANDING :], [20.0, 21.0, 22.0])
+    found = user_heads.click_features(*(np.float32(x) for x in (1.0, 2.0, 3.0, 4.0, 7.0)), np.arange(20.0, 23.0))
+    assert float(found[responses_drawn.CLICKED]) == pytest.approx(np.log(5.0))
+    assert len(found) == user_heads.CLICK
 
 
 def rows_of(person: np.ndarray, extra: np.ndarray) -> Rows:
@@ -201,7 +214,7 @@ def test_clicks_hear_of_those_that_were_drawn_by_plain_loops() -> None:
     zero = np.zeros(len(slate))
     slots = Slots(zero.astype(int), slate, slate, slate, position, size[slate].astype(float), zero, zero, zero)
     head = Head(Classes("numbers", (0.0, 1.0), (0.7, 0.3)), 2, user_heads.CLICK, 1, rngs=nnx.Rngs(0))
-    weight = np.array([0.5, -0.2, 0.1, -1.5, -2.0, 1.0, 0.3], np.float32)
+    weight = np.array([0.5, -0.2, 0.1, -1.5, -0.8, 0.4, -2.0, 1.0, 0.3], np.float32)
     head.of_extra[...] = weight
     extra = rng.normal(size=(len(slate), user_heads.CLICK)).astype(np.float32)
     found = responses_drawn.clicks(
@@ -213,8 +226,10 @@ def test_clicks_hear_of_those_that_were_drawn_by_plain_loops() -> None:
     for length in size:
         standing = np.array([total / (count + 5.0), np.log1p(count) / 4.0, 1.0])
         clicks = 0
-        for _ in range(length):
-            logit = extra[at, :3] @ weight[:3] + weight[3] * np.log1p(clicks) + standing @ weight[4:] + np.log(3 / 7)
+        for place in range(length):
+            logit = extra[at, :3] @ weight[:3] + weight[3] * np.log1p(clicks) + standing @ weight[6:] + np.log(3 / 7)
+            if not clicks:  # all items are ordinary
+                logit += weight[4] * np.log((length - place) / length) + weight[5]
             expected.append(again.random() < 1.0 / (1.0 + np.exp(-logit)))
             clicks += expected[-1]
             at += 1
@@ -224,17 +239,27 @@ def test_clicks_hear_of_those_that_were_drawn_by_plain_loops() -> None:
     np.testing.assert_array_equal(found, expected)
 
 
+HEARS = user_heads.HEARD + factors.FORESEEN  # numbers that the head of reading times hears
+
+
+def nothing(items: int = 12) -> factors.Factors:
+    """Factors that tell of nothing."""
+    return factors.Factors(
+        np.zeros((items, factors.RANK + 1), np.float32), np.zeros(items, np.float32), np.float32(1.0)
+    )
+
+
 def test_readings_are_whole_seconds_and_hear_of_those_before() -> None:
     """Of two people one reads long; who has read long reads longer where the head says so."""
-    head = Head(Classes(LOG, (1.0, 10.0, 100.0), (0.5, 0.5)), 2, user_heads.HEARD, 1, rngs=nnx.Rngs(0))
+    head = Head(Classes(LOG, (1.0, 10.0, 100.0), (0.5, 0.5)), 2, HEARS, 1, rngs=nnx.Rngs(0))
     person = np.repeat([0, 1], 400)
-    rows = rows_of(person, np.zeros((800, user_heads.HEARD)))
-    found = responses_drawn.readings(head, rows, 1.0, np.random.default_rng(0))
+    rows, item = rows_of(person, np.zeros((800, HEARS))), np.zeros(800, int)
+    found = responses_drawn.readings(head, rows, item, nothing(), 1.0, np.random.default_rng(0))
     np.testing.assert_array_equal(found, np.round(found))
     assert found.min() >= 1.0
     assert (found >= 10.0).mean() == pytest.approx(0.5, abs=0.06)
-    head.of_extra[...] = np.array([50.0, 0.0, 0.0], np.float32)
-    certain = responses_drawn.readings(head, rows, 0.0, np.random.default_rng(0)) >= 10.0
+    head.of_extra[...] = np.array([50.0, 0.0, 0.0, 0.0, 0.0], np.float32)
+    certain = responses_drawn.readings(head, rows, item, nothing(), 0.0, np.random.default_rng(0)) >= 10.0
     for own in (certain[:400], certain[400:]):
         assert own[50:].all() or not own[50:].any()
 
@@ -314,15 +339,11 @@ def planted() -> heads.Met:
     log, generator = news(people=6, slates=8), nnx.Rngs(0)
     people, n = np.arange(3, 6), 3 * 8 * 4
     click = Head(Classes("numbers", (0.0, 1.0), (0.7, 0.3)), 2, user_heads.CLICK, 1, rngs=generator)
-    watch = Head(Classes(LOG, (1.0, 10.0, 100.0), (0.5, 0.5)), 2, user_heads.HEARD, 1, rngs=generator)
+    watch = Head(Classes(LOG, (1.0, 10.0, 100.0), (0.5, 0.5)), 2, HEARS, 1, rngs=generator)
     found = {"click": click, "watch": watch}
-    taken = events.taken(log)
-    task = SimpleNamespace(
-        people=(np.arange(3), np.zeros(0, int)),
-        events=SimpleNamespace(said={"watch": SimpleNamespace(outcome=watch.classes.of(taken.watch))}),
-    )
+    task = SimpleNamespace(people=(np.arange(3), np.zeros(0, int)))
     untold = {name: finish.Untold(head, head) for name, head in found.items()}
-    fitted = heads.Fitted(None, task, finish.Finished(found, {}, untold))  # type: ignore[arg-type]
+    fitted = heads.Fitted(None, task, finish.Finished(found, {}, untold, {"watch": nothing()}, {}))  # type: ignore[arg-type]
     rows = rows_of(np.repeat(people, 32), np.zeros((n, user_heads.CLICK)))._replace(item=np.zeros(n, int))
     return heads.Met(log, fitted, people, {"click": rows, "watch": rows}, 0)
 

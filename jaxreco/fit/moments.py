@@ -243,7 +243,7 @@ def _of_slots(log: Log, found: Hidden, users: np.ndarray, each: Classes, fitted:
     at = np.flatnonzero(np.isin(log.user, users))
     states, lift = _lifts(found, log, at, start, of_person)
     position = np.arange(len(log)) - start if log.position is None else log.position
-    ahead = _ahead(1.0 + usual / each.share[1], start, size)
+    ahead = still_ahead(usual, each, start, size)
     plain = (np.asarray(x)[at] for x in (position, size, of_slate, ahead, heard))
     extra = click_features(*(jnp.asarray(x, jnp.float32) for x in (lift, *plain)))
     made = _made(log.user[at], states, found.vector[log.item[at]], usual[at], extra, clicked[at], log.item[at])
@@ -252,9 +252,12 @@ def _of_slots(log: Log, found: Hidden, users: np.ndarray, each: Classes, fitted:
     return made._replace(simple=simple)
 
 
-def _ahead(weight: np.ndarray, start: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """f64[N]: log of the weights f64[N] of a slot and of those behind it in its slate, summed, over the slate's size."""
-    upto = np.append(0.0, np.cumsum(weight))
+def still_ahead(usual: np.ndarray, each: Classes, start: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """f64[N]: log of the weights of a slot and of those behind it in its slate, summed, over the slate's size.
+
+    Args: usual f64[N], ridits of clicks on the items, which are weights by `each`. start, size i64[N]: of each row's slate.
+    """
+    upto = np.append(0.0, np.cumsum(1.0 + usual / each.share[1]))
     rest = upto[start + size] - upto[:-1]
     return np.log(np.maximum(rest, 1e-6) / size)
 
