@@ -244,9 +244,7 @@ HEARS = user_heads.HEARD + factors.FORESEEN  # numbers that the head of reading 
 
 def nothing(items: int = 12) -> factors.Factors:
     """Factors that tell of nothing."""
-    return factors.Factors(
-        np.zeros((items, factors.RANK + 1), np.float32), np.zeros(items, np.float32), np.float32(1.0)
-    )
+    return factors.Factors(jnp.zeros((items, factors.RANK + 1)), jnp.zeros(items), jnp.float32(1.0))
 
 
 def test_readings_are_whole_seconds_and_hear_of_those_before() -> None:
@@ -352,6 +350,9 @@ def test_responses_are_to_the_slates_that_people_saw() -> None:
     met = planted()
     found = responses_drawn.responses(met)
     assert found is not None
+    assert met.log.session is not None
+    assert met.log.actions is not None
+    assert met.log.watch is not None
     assert list(found.did) == [LOGGED, LEARNED, FREE, "logistic", "base_rate"]
     at = np.isin(met.log.user, met.people)
     np.testing.assert_array_equal(found.slots.person, met.log.user[at])
