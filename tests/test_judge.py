@@ -179,7 +179,7 @@ def test_a_click_given_that_there_is_one() -> None:
     seen = [
         np.bincount(each @ np.array([1, 2, 4]), minlength=8) / len(each) for each in (free[free.any(axis=1)], given)
     ]
-    np.testing.assert_allclose(*seen, atol=0.012)
+    np.testing.assert_allclose(seen[0], seen[1], atol=0.012)
     second = 1.0 / (1.0 + np.exp(-(logit[0, 2] - 0.7 * np.log(2.0))))  # after one click
     once = given[:, 0] & ~given[:, 1]
     assert given[once, 2].mean() == pytest.approx(second, abs=0.015)
@@ -188,10 +188,12 @@ def test_a_click_given_that_there_is_one() -> None:
 
 
 def test_columns_are_where_click_features_puts_them() -> None:
-    found = user_heads.click_features(*(np.float32(x) for x in (1.0, 2.0, 3.0, 0.0, 7.0)), np.arange(20.0, 23.0))
+    lift, position, size, none, four, ahead = (np.float32(x) for x in (1.0, 2.0, 3.0, 0.0, 4.0, 7.0))
+    heard = np.arange(20.0, 23.0)
+    found = user_heads.click_features(lift, position, size, none, ahead, heard)
     assert (float(found[responses_drawn.AHEAD]), float(found[responses_drawn.FIRST])) == (7.0, 1.0)
-    np.testing.assert_array_equal(found[responses_drawn.STANDING :], [20.0, 21.0, 22.0])
-    found = user_heads.click_features(*(np.float32(x) for x in (1.0, 2.0, 3.0, 4.0, 7.0)), np.arange(20.0, 23.0))
+    np.testing.assert_array_equal(found[responses_drawn.STANDING :], heard)
+    found = user_heads.click_features(lift, position, size, four, ahead, heard)
     assert float(found[responses_drawn.CLICKED]) == pytest.approx(np.log(5.0))
     assert len(found) == user_heads.CLICK
 
