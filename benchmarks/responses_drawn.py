@@ -25,7 +25,7 @@ from jaxreco.users.heads import Head, standing
 from jaxreco.users.transformer import Tally
 
 # Where `click_features` has what is heard of clicks so far: their number, what is ahead while there is none, whether there is none, `standing`.
-CLICKED, AHEAD, FIRST, STANDING = 3, 4, 5, 6
+CLICKED, AHEAD, FIRST, STANDING = 4, 5, 6, 7
 LOGGED, LEARNED, FREE = "logged", "learned", "unconditioned"
 COVERED = 0.5  # categories are kinds of items where so many slots have one
 
@@ -115,18 +115,9 @@ def slots_of(log: Log, at: np.ndarray, usual: np.ndarray) -> Slots:
     position = np.arange(len(log)) - start[slate] if log.position is None else log.position
     unit = slate if log.session is None else log.session
     shown = np.log(np.bincount(log.item)[log.item])
-    columns = (log.user, unit, slate, _kinds(log), position, np.bincount(slate)[slate], _seen(log), shown)
+    columns = (log.user, unit, slate, _kinds(log), position, np.bincount(slate)[slate], moments.times_shown(log), shown)
     of = [np.asarray(column)[at] for column in columns]
     return Slots(*of[:4], *(x.astype(np.float64) for x in (*of[4:], usual)))
-
-
-def _seen(log: Log) -> np.ndarray:
-    """i64[N]: see `Slots`."""
-    pair = log.user.astype(np.int64) * log.n_items + log.item
-    order = np.argsort(pair, kind="stable")
-    seen = np.empty(len(pair), np.int64)
-    seen[order] = np.arange(len(pair)) - np.searchsorted(pair[order], pair[order])
-    return seen
 
 
 def _kinds(log: Log) -> np.ndarray:

@@ -274,6 +274,19 @@ def test_all_heads_of_a_log_are_fitted_and_judged(readers):
     assert done.heads["click"].usual[...].shape == (6,)
 
 
+def test_what_was_shown_before_is_counted_a_person():
+    log = log_of(np.array([0, 0, 0, 0, 1, 1]), np.array([3, 4, 3, 3, 3, 4]), 5)
+    np.testing.assert_array_equal(moments.times_shown(log), [0, 0, 1, 2, 0, 0])
+
+
+def test_what_is_still_ahead_in_a_slate_by_hand():
+    """Ridits of -.1 and .2 around a share of .2 are weights of .5 and 2; slates of two and of one slot."""
+    found = moments.still_ahead(
+        np.array([-0.1, 0.2, 0.0]), Classes("numbers", (0.0, 1.0), (0.8, 0.2)), np.array([0, 0, 2]), np.array([2, 2, 1])
+    )
+    np.testing.assert_allclose(found, np.log([2.5 / 2, 2.0 / 2, 1.0]))
+
+
 def test_a_gap_is_never_negative_and_a_click_is_yes_or_no(readers):
     *_, done = readers
     gap = done.heads["gap"]

@@ -188,12 +188,12 @@ def test_a_click_given_that_there_is_one() -> None:
 
 
 def test_columns_are_where_click_features_puts_them() -> None:
-    lift, position, size, none, four, ahead = (np.float32(x) for x in (1.0, 2.0, 3.0, 0.0, 4.0, 7.0))
+    lift, position, size, twice, none, four, ahead = (np.float32(x) for x in (1.0, 2.0, 3.0, 2.0, 0.0, 4.0, 7.0))
     heard = np.arange(20.0, 23.0)
-    found = user_heads.click_features(lift, position, size, none, ahead, heard)
+    found = user_heads.click_features(lift, position, size, twice, none, ahead, heard)
     assert (float(found[responses_drawn.AHEAD]), float(found[responses_drawn.FIRST])) == (7.0, 1.0)
     np.testing.assert_array_equal(found[responses_drawn.STANDING :], heard)
-    found = user_heads.click_features(lift, position, size, four, ahead, heard)
+    found = user_heads.click_features(lift, position, size, twice, four, ahead, heard)
     assert float(found[responses_drawn.CLICKED]) == pytest.approx(np.log(5.0))
     assert len(found) == user_heads.CLICK
 

@@ -12,13 +12,14 @@ import pytest
 from flax import nnx
 
 import jaxreco
+from jaxreco import base
 from jaxreco.base import CLICK, LIKE, Context, EnvParams
 from jaxreco.testing import check_env
 from jaxreco.users import heads as heads_module
 from jaxreco.users.factors import FORESEEN, RANK, Factors
 from jaxreco.users.heads import LOG, Classes, Head
 from jaxreco.users.network import FEATURES, NetworkConfig, UserNetwork
-from jaxreco.users.transformer import HEADS, LearnedUser, StandIns, learned
+from jaxreco.users.transformer import HEADS, LearnedUser, StandIns, _times_shown, learned
 
 Array = jax.Array
 K, WIDTH, WINDOW, M = 4, 8, 6, 5
@@ -55,7 +56,7 @@ def extra_of(name: str) -> int:
 
     one = jnp.float32(1.0)
     features = {
-        "click": lambda: heads.click_features(one, one, one, one, one, heads.standing(one, one)),
+        "click": lambda: heads.click_features(one, one, one, one, one, one, heads.standing(one, one)),
         "leave": lambda: heads.leave_features(one, one, heads.standing(one, one)),
         "gap": lambda: heads.gap_features(one, one, one, one, one),
     }
@@ -250,6 +251,26 @@ def test_a_life_is_the_same_among_any_number_of_users(which, request):
     few, many = run(3), run(20)
     for one, other in zip(jax.tree.leaves(few.metrics), jax.tree.leaves(many.metrics), strict=True):
         np.testing.assert_array_equal(one, np.asarray(other)[:3])
+
+
+def test_what_was_shown_before_is_counted_while_it_is_remembered(told):
+    """An item in two of the last three slates was shown twice, whether or not it was looked at."""
+    history = base.Event.none_yet(2, 6)
+    for items in ([5, 6], [7, 5], [5, 8]):
+        nothing = jnp.zeros(2)
+        history = history.push(base.Event(jnp.asarray(items), jnp.zeros(2, jnp.int32), nothing, jnp.float32(0.0)))
+    asked = jnp.asarray([5, 6, 9])
+    np.testing.assert_array_equal(_times_shown(history, asked), [3.0, 1.0, 0.0])
+    later = history.push(base.Event(jnp.asarray([9, 9]), jnp.zeros(2, jnp.int32), nothing, jnp.float32(0.0)))
+    np.testing.assert_array_equal(_times_shown(later, asked), [2.0, 0.0, 2.0])
+    user = told[1].user
+    head = nnx.clone(user.feedback["click"])
+    head.of_extra[...] = jnp.zeros_like(head.of_extra[...]).at[3].set(-1.0)
+    lift, heard, tired = jnp.zeros(1), jnp.zeros(3), user.replace(feedback={**user.feedback, "click": head})
+    often, never = (
+        tired.log_odds(jnp.zeros(WIDTH), lift, jnp.asarray([3]), heard, jnp.asarray([n])) for n in (3.0, 0.0)
+    )
+    np.testing.assert_allclose(never - often, np.log(4.0), rtol=1e-5)
 
 
 @pytest.mark.slow

@@ -244,12 +244,21 @@ def _of_slots(log: Log, found: Hidden, users: np.ndarray, each: Classes, fitted:
     states, lift = _lifts(found, log, at, start, of_person)
     position = np.arange(len(log)) - start if log.position is None else log.position
     ahead = still_ahead(usual, each, start, size)
-    plain = (np.asarray(x)[at] for x in (position, size, of_slate, ahead, heard))
+    plain = (np.asarray(x)[at] for x in (position, size, times_shown(log), of_slate, ahead, heard))
     extra = click_features(*(jnp.asarray(x, jnp.float32) for x in (lift, *plain)))
     made = _made(log.user[at], states, found.vector[log.item[at]], usual[at], extra, clicked[at], log.item[at])
     simple = made.extra.copy()
     simple[:, list(NOT_SIMPLE)] = 0.0
     return made._replace(simple=simple)
+
+
+def times_shown(log: Log) -> np.ndarray:
+    """i64[N]: rows before in which the person was shown the same item."""
+    pair = log.user.astype(np.int64) * log.n_items + log.item
+    order = np.argsort(pair, kind="stable")
+    found = np.empty(len(pair), np.int64)
+    found[order] = np.arange(len(pair)) - np.searchsorted(pair[order], pair[order])
+    return found
 
 
 def still_ahead(usual: np.ndarray, each: Classes, start: np.ndarray, size: np.ndarray) -> np.ndarray:

@@ -27,11 +27,9 @@ KINDS = (NUMBERS, EVEN, LOG)
 WIDEST = 1.5  # log of the scale stays within as much of 0
 PRIOR = 5.0  # answers of an ordinary person that everybody's own are mixed with
 # Numbers that `standing`, `click_features`, `leave_features` and `gap_features` make.
-HEARD, CLICK, LEAVE, GAP = 3, 9, 5, 8
-LIFT, NOT_SIMPLE = (
-    0,
-    (0, 4, 5),
-)  # of `click_features`: what the network says; and that, and how a choice within a slate goes
+HEARD, CLICK, LEAVE, GAP = 3, 10, 5, 8
+LIFT = 0  # among `click_features`: what the network says
+NOT_SIMPLE = (LIFT, 5, 6)  # that, and how a choice within a slate goes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,18 +235,21 @@ def standing(total: Array, count: Array) -> Array:
     return jnp.stack([total / (count + PRIOR), jnp.log1p(count) / 4.0, jnp.ones_like(total / PRIOR)], axis=-1)
 
 
-def click_features(lift: Array, position: Array, size: Array, clicked: Array, ahead: Array, heard: Array) -> Array:
+def click_features(
+    lift: Array, position: Array, size: Array, shown: Array, clicked: Array, ahead: Array, heard: Array
+) -> Array:
     """f32[CLICK]: what a click on a slot hangs on, beside hidden state and item.
 
     Who chooses one item of a slate, with chances in proportion to weights, clicks a slot that it has come to with its share of the
     weights from there on (Luce 1959); once something is clicked, what is ahead matters no more.
 
-    Args: lift f32[]: log of how many times as likely the network finds the item than any item alike. position, size, clicked f32[]:
-      place in the slate from 0, its number of slots, and clicks in it so far. ahead f32[]: log of the weights of this slot and those
-      behind it, where the whole slate's would be its size were all ordinary, over that size. heard f32[HEARD]: `standing` of clicks.
+    Args: lift f32[]: log of how many times as likely the network finds the item than any item alike. position, size, shown, clicked
+      f32[]: place in the slate from 0, its number of slots, how often the person was shown the item before, and clicks in the slate so
+      far. ahead f32[]: log of the weights of this slot and those behind it, where the whole slate's would be its size were all ordinary,
+      over that size. heard f32[HEARD]: `standing` of clicks.
     """
     first = (clicked == 0).astype(jnp.float32)
-    plain = [lift, jnp.log1p(position), jnp.log(size), jnp.log1p(clicked), first * ahead, first]
+    plain = [lift, jnp.log1p(position), jnp.log(size), jnp.log1p(shown), jnp.log1p(clicked), first * ahead, first]
     return jnp.concatenate([jnp.stack(plain, axis=-1), heard], axis=-1)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from jaxreco import rng
 from jaxreco.base import CLICK, COMMENT, EXAMINED, LIKE, SHARE, Catalog, Context, Feedback, Instruction, Trace
 from jaxreco.population import Population
+from jaxreco.ring import Ring
 from jaxreco.struct import Struct, param
 from jaxreco.users import asking as decoding
 from jaxreco.users.asking import REACH, Asking
@@ -124,31 +125,33 @@ class LearnedParams(MindsetParams):
         lift = self.lift(memory.hidden, state.level, item)
         clicks = said["click"].heard() if "click" in said else None
         return Pull(
-            self.log_odds(memory.hidden, lift, item, clicks), self.pull * jnp.maximum(-lift, 0.0), jnp.zeros_like(lift)
+            self.log_odds(memory.hidden, lift, item, clicks, _times_shown(state.history, item)),
+            self.pull * jnp.maximum(-lift, 0.0),
+            jnp.zeros_like(lift),
         )
 
-    def log_odds(self, hidden: Array, lift: Array, item: Array, clicks: Array | None) -> Array:
-        """f32[K]: of clicking items i32[K] that are looked at. clicks f32[HEARD]: the person's own so far.
+    def log_odds(self, hidden: Array, lift: Array, item: Array, clicks: Array | None, shown: Array) -> Array:
+        """f32[K]: of clicking items i32[K] that are looked at, which were shown to the person so often, f32[K].
 
-        The head was fitted to places of slates too; here all are first, since the walk down the slate says who sees what.
+        Args: clicks f32[HEARD]: the person's own so far. The head was fitted to places of slates too; here all are first, since the walk down the slate says who sees what.
         """
         head = self.feedback.get("click")
         if head is None or clicks is None:
             return self.base + self.pull * lift
 
-        def slot(item: Array, lift: Array) -> Array:
+        def slot(item: Array, lift: Array, shown: Array) -> Array:
             zero = jnp.float32(0.0)
-            extra = click_features(lift, zero, self.usual_slate, zero, zero, clicks)
+            extra = click_features(lift, zero, self.usual_slate, shown, zero, zero, clicks)
             return head.outlook(hidden, self.table.vector[item], extra, item).location - head.cuts[0]
 
-        return jax.vmap(slot)(item, lift)
+        return jax.vmap(slot)(item, lift, shown)
 
     def usual_appeal(self, row: Array, catalog: Catalog) -> Array:
         """f32[I]: of every item to the person of a row as it comes."""
         begun, every = self.population.traits.begun, jnp.arange(catalog.n_items)
         lift = self.lift(begun.hidden[row], begun.level[row], every)
         clicks = jax.tree.map(lambda x: x[row], begun.said["click"]).heard() if "click" in begun.said else None
-        return self.log_odds(begun.hidden[row], lift, every, clicks)
+        return self.log_odds(begun.hidden[row], lift, every, clicks, jnp.zeros(len(every)))
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -173,6 +176,12 @@ class LearnedParams(MindsetParams):
     def level(self, hidden: Array) -> Array:
         """f32[]: what the network says of an item on average over the catalog, as `lift` counts: the log of the mean of exp."""
         return level_of(hidden, self.others, self.table.bias.shape[0])
+
+
+def _times_shown(history: Ring, item: Array) -> Array:
+    """f32[K]: slots of the history in which items i32[K] were shown."""
+    there = history.valid()[:, None, None] & (history.data.item[:, :, None] == item)
+    return jnp.sum(there, axis=(0, 1)).astype(jnp.float32)
 
 
 def level_of(hidden: Array, others: StandIns, n_items: int) -> Array:
