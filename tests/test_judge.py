@@ -216,7 +216,7 @@ def test_clicks_hear_of_those_that_were_drawn_by_plain_loops() -> None:
     zero = np.zeros(len(slate))
     slots = Slots(zero.astype(int), slate, slate, slate, position, size[slate].astype(float), zero, zero, zero)
     head = Head(Classes("numbers", (0.0, 1.0), (0.7, 0.3)), 2, user_heads.CLICK, 1, rngs=nnx.Rngs(0))
-    weight = np.array([0.5, -0.2, 0.1, -1.5, -0.8, 0.4, -2.0, 1.0, 0.3], np.float32)
+    weight = np.array([0.5, -0.2, 0.1, -0.6, -1.5, -0.8, 0.4, -2.0, 1.0, 0.3], np.float32)
     head.of_extra[...] = weight
     extra = rng.normal(size=(len(slate), user_heads.CLICK)).astype(np.float32)
     found = responses_drawn.clicks(
@@ -229,9 +229,9 @@ def test_clicks_hear_of_those_that_were_drawn_by_plain_loops() -> None:
         standing = np.array([total / (count + 5.0), np.log1p(count) / 4.0, 1.0])
         clicks = 0
         for place in range(length):
-            logit = extra[at, :3] @ weight[:3] + weight[3] * np.log1p(clicks) + standing @ weight[6:] + np.log(3 / 7)
+            logit = extra[at, :4] @ weight[:4] + weight[4] * np.log1p(clicks) + standing @ weight[7:] + np.log(3 / 7)
             if not clicks:  # all items are ordinary
-                logit += weight[4] * np.log((length - place) / length) + weight[5]
+                logit += weight[5] * np.log((length - place) / length) + weight[6]
             expected.append(again.random() < 1.0 / (1.0 + np.exp(-logit)))
             clicks += expected[-1]
             at += 1
