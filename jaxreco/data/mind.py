@@ -22,7 +22,7 @@ FORMAT = "%m/%d/%Y %I:%M:%S %p"
 
 
 def load(folder: Path) -> Log:
-    """One row a slot that was shown. Histories are not rows: they have no times; see `history`.
+    """One row a slot that was shown. Histories are not rows: they have no times.
 
     Raises DataError for a slot that is not an item with 0 or 1.
     """
