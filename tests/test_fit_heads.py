@@ -62,6 +62,31 @@ def test_planted_slopes_are_found():
     assert abs(regression.log_likelihood(head, rows).mean()) < 0.55
 
 
+@pytest.mark.parametrize(("held", "hears"), [(5, False), (40, True)])
+def test_the_network_is_heard_where_people_enough_held_back_agree(held, hears):
+    rng = np.random.default_rng(0)
+
+    def some(people: int) -> Rows:
+        x, hidden = rng.normal(size=1000), rng.normal(size=(1000, 3)).astype(np.float32)
+        outcome = coins(0.5 * x + 1.5 * hidden[:, 1], seed=people)
+        return rows_of(x, outcome, hidden, people)._replace(vector=np.zeros((1000, 3), np.float32))
+
+    fitted, classes = some(100), Classes.of_numbers([0, 1])
+    head = finish._best("like", None, classes, fitted, fitted, some(held), 1)
+    assert bool(np.abs(head.of_hidden[...]).max() > 0.5) is hears
+    assert head.of_extra[...][0] == pytest.approx(0.5, abs=0.2)
+
+
+def test_a_head_that_hears_more_and_makes_nothing_of_it_says_the_same():
+    rng = np.random.default_rng(0)
+    head = Head(Classes("numbers", (1.0, 2.0, 3.0), (0.2, 0.3, 0.5)), 4, 3, 5, rngs=nnx.Rngs(1))
+    head.of_extra[...], head.scale_of_extra[...] = jnp.asarray([0.3, -1.0, 0.5]), jnp.asarray([0.1, 0.2, -0.1])
+    hidden, vector, extra = (jnp.asarray(rng.normal(size=n), jnp.float32) for n in (4, 4, 5))
+    wide = finish._widened(head, 5).outlook(hidden, vector, extra, jnp.int32(2))
+    for mine, other in zip(wide, head.outlook(hidden, vector, extra[:3], jnp.int32(2)), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-6)
+
+
 def test_many_classes_and_columns_far_from_zero():
     """Columns are scaled while a head is fitted: what comes back takes them as they are."""
     rng = np.random.default_rng(1)

@@ -89,13 +89,17 @@ def _best(name: str, joint: Head | None, classes: Classes, rows: Rows, every: Ro
     few, a head that hears it trusts it too far. Of many events the head is tried that was learned with the network; of few, one that is
     fitted to its states with a ridge.
     """
+
+    def fitted(seen: Rows) -> Head:
+        return _named(regression.fit(classes, seen), every, n_items)
+
     mute = rows.without_states()
-    heard = [mute, mute.without(LIFT)] if name == "click" else [mute]
-    joint = joint if len(every.person) >= JOINT else None
-    heads = [_named(regression.fit(classes, each), every, n_items) for each in ([*heard] if joint else [rows, *heard])]
-    heads += [_widened(joint, rows.extra.shape[1])] if joint else []
+    deaf = fitted(mute.without(LIFT) if name == "click" else mute)
     if len(np.unique(others.person)) < ENOUGH:
-        return heads[len(heads) - 1 - bool(joint)]
+        return deaf
+    heads = [deaf, fitted(mute)] if name == "click" else [deaf]
+    many = joint is not None and len(every.person) >= JOINT
+    heads.append(_widened(joint, rows.extra.shape[1]) if many else fitted(rows))  # type: ignore[arg-type]
     return max(heads, key=lambda head: regression.log_likelihood(head, others).sum())
 
 
