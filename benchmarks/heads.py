@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreco.benchmarks.report import Report, Row, Say, plain_table, three
+from jaxreco.benchmarks.report import Report, Row, Say, cell, plain_table, three
 from jaxreco.content.known import known_of
 from jaxreco.data import sets, splits
 from jaxreco.data.log import Log
@@ -247,14 +247,14 @@ def add_distance(report: Report, name: str, kind: str, life: Lived, folds: int, 
 
 def heads_table(name: str) -> Any:
     """An empty table of heads."""
-    return plain_table(
-        f"{name}: head", "rows", "nats a row", "over base rate", "over regression", "AUC", "ECE", words=1
-    )
+    table = plain_table(f"{name}\nhead", "rows", "nats", "over\nbase rate", "over\nregression", "AUC", "ECE", words=1)
+    table.padding = (0, 1, 0, 0)
+    return table
 
 
 def cells(head: str, found: Quality) -> list[str]:
     """One row of it."""
-    gains = (f"{value:+.3f} ({low:+.3f} to {high:+.3f})" for value, low, high in (found.over_base, found.over_plain))
+    gains = (cell(Estimate(*gain), "+") for gain in (found.over_base, found.over_plain))
     return [head, f"{found.rows:,}", f"{found.nats:.3f}", *gains, three(found.auc), three(found.ece)]
 
 

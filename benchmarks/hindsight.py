@@ -107,8 +107,9 @@ def add(report: Report, name: str, found: Worth, folds: int) -> None:
     about: dict[str, Any] = {"dataset": name, "n_users": len(np.unique(found.person)), "n_seeds": folds}
     report.rows += [*_decoder_rows(found, about), *_worth_rows(found, about)]
     table = plain_table(
-        f"{name}: instruction", *(f"{x}, {y}" for x in SAYS.values() for y in ("over none", "over shuffled")), words=1
+        f"{name}\ninstruction", *(f"{x},\n{y}" for x in SAYS.values() for y in ("over none", "over shuffled")), words=1
     )
+    table.padding = (0, 1, 0, 0)
     for said in (*PREDICTED, LEAKS):
         table.add_row(said + (" (leaks)" if said == LEAKS else ""), *(_cell(found, *pair) for pair in _pairs(said)))
     report.tables.append(table)
@@ -147,7 +148,7 @@ def _cell(found: Worth, mine: str, other: str | None) -> str:
     if other is not None and other not in found.gains:
         return ""
     value, low, high = found.by_event(found.gains[mine] - (0.0 if other is None else found.gains[other]))
-    return f"{value:+.4f} ({low:+.4f} to {high:+.4f})"
+    return f"{value:+.4f} ±{(high - low) / 2.0:.4f}".replace("0.", ".")
 
 
 def _decoder_rows(found: Worth, about: dict[str, Any]) -> Iterator[Row]:
