@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreco.fit.feedback import SHRUNK
-from jaxreco.users.factors import LEAST, RANK, Factors, Leaning
+from jaxreco.users.factors import FORESEEN, LEAST, RANK, Factors, Leaning
 
 ROUNDS = 15  # of EM
 RIDGE = 15.0  # answers as a vector without answers would have, that everybody's own are mixed with
@@ -88,7 +88,7 @@ def foreseen(factors: Factors, answers: Answers, usual: np.ndarray) -> tuple[np.
     vector, noise = np.asarray(factors.vector, np.float64), float(factors.noise)
     n_people, d = answers.n_people, vector.shape[1]
     mean, covariance = np.zeros((n_people, d)), np.tile(np.eye(d), (n_people, 1, 1))
-    found = np.zeros((len(answers.person), 2), np.float32)
+    found = np.zeros((len(answers.person), FORESEEN), np.float32)
     start = np.searchsorted(answers.person, np.arange(n_people + 1))
     count = np.diff(start)
     for at in range(int(count.max(initial=0))):

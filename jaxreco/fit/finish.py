@@ -10,8 +10,8 @@ from flax import nnx
 
 from jaxreco.data.log import Log
 from jaxreco.fit import events as reading
-from jaxreco.fit import moments, quality, regression
-from jaxreco.fit.factors import crossed
+from jaxreco.fit import factors, moments, quality, regression
+from jaxreco.fit.factors import Answers
 from jaxreco.fit.fitting import Task
 from jaxreco.fit.quality import Judged
 from jaxreco.fit.regression import Rows
@@ -51,7 +51,7 @@ def finish(model: UserNetwork, task: Task, log: Log, judge: bool = True) -> Fini
     heads = {name: head.classes for name, head in sorted(model.feedback.items())}
     taken, behind, foreseen = reading.taken(log), {}, {}
     for name, each in heads.items():
-        behind[name], foreseen[name] = crossed(moments.answers_of(taken, task, name, each), fitted, log.n_items)
+        behind[name], foreseen[name] = factors.crossed(moments.answers_of(taken, task, name, each), fitted, log.n_items)
     heads |= moments.classes(log.rows(np.isin(log.user, fitted)))
     hidden = moments.hidden(model, task, log, np.union1d(fitted, held))
     train, test = (moments.rows(log, task, hidden, people, heads, fitted, foreseen) for people in (fitted, held))
@@ -59,10 +59,10 @@ def finish(model: UserNetwork, task: Task, log: Log, judge: bool = True) -> Fini
     found, judged, scales = {}, {}, {}
     for name, each in heads.items():
         rows = few(train[name], len(each))
-        scales[name] = untold(each, rows)
         raw = _best(name, model.feedback.get(name), each, rows, train[name], test[name], log.n_items)
         found[name] = _calibrated(raw, test[name])
         if judge:
+            scales[name] = untold(each, rows)
             judged[name] = _crossed(raw, scales[name], test[name], half)
     judged = {name: each for name, each in judged.items() if len(each.person)}
     return Finished(found, judged, scales, behind, foreseen)
@@ -117,10 +117,14 @@ def _named(head: Head, every: Rows, n_items: int) -> Head:
     """The head, which then knows each item by itself, from `every` row of those who are fitted to."""
     if not (every.item >= 0).any():
         return head
-    usual = moments.usual_of(every, head.classes, n_items) * float(head.usual[...][0])
+    all_count = np.ones(len(every.person), bool)
+    answers = Answers(
+        every.person, every.item, head.classes.ridit[every.outcome], all_count, int(every.person.max()) + 1
+    )
+    usual = factors.usual(answers, all_count, n_items)[1] * float(head.usual[...][0])
     named = Head(head.classes, every.hidden.shape[1], every.extra.shape[1], n_items, rngs=nnx.Rngs(0))
     for name in nnx.to_pure_dict(nnx.state(head)):
-        getattr(named, name)[...] = jnp.asarray(usual) if name == "usual" else getattr(head, name)[...]
+        getattr(named, name)[...] = jnp.asarray(usual, jnp.float32) if name == "usual" else getattr(head, name)[...]
     return named
 
 

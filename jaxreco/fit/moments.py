@@ -192,12 +192,6 @@ def rows(
     return made
 
 
-def usual_of(rows: Rows, each: Classes, n_items: int) -> np.ndarray:
-    """f32[I]: the same of every item, of the rows of all people by whom it is known."""
-    number = np.bincount(rows.item, minlength=n_items) + feedback.SHRUNK
-    return (np.bincount(rows.item, each.ridit[rows.outcome], minlength=n_items) / number).astype(np.float32)
-
-
 def _of_events(
     taken: Log,
     task: Task,

@@ -131,9 +131,11 @@ class LearnedParams(MindsetParams):
         )
 
     def log_odds(self, hidden: Array, lift: Array, item: Array, clicks: Array | None, shown: Array) -> Array:
-        """f32[K]: of clicking items i32[K] that are looked at, which were shown to the person so often, f32[K].
+        """f32[K]: of clicking items i32[K] that are looked at.
 
-        Args: clicks f32[HEARD]: the person's own so far. The head was fitted to places of slates too; here all are first, since the walk down the slate says who sees what.
+        The head was fitted to places of slates too; here all are first, since the walk down the slate says who sees what.
+
+        Args: clicks f32[HEARD]: the person's own so far. shown f32[K]: how often each item was shown to it before.
         """
         head = self.feedback.get("click")
         if head is None or clicks is None:
