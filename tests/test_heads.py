@@ -21,6 +21,7 @@ STARS = Classes("numbers", (1.0, 2.0, 3.0, 5.0), (0.1, 0.2, 0.3, 0.4))
 JOKES = Classes(EVEN, (-10.0, 0.0, 4.0, 10.0), (0.25, 0.25, 0.5))
 HOURS = Classes(LOG, (1.0, 10.0, 100.0, 10000.0), (0.5, 0.25, 0.25))
 DAYS = Classes(LOG, (12.0, 36.0, 84.0, 300.0), (0.5, 0.25, 0.25), step=24.0)
+MONEY = Classes(LOG, (1.0, 10.0, 100.0, 10000.0), (0.5, 0.25, 0.25), tail=1.5)
 AT = Outlook(jnp.float32(0.7), jnp.float32(1.3))
 
 
@@ -89,7 +90,7 @@ def test_the_location_is_the_sum_of_its_parts():
     assert found.scale == pytest.approx(float(np.exp(1.5 * np.tanh(log_scale / 1.5))), rel=1e-5)
 
 
-@pytest.mark.parametrize("classes", [STARS, JOKES, HOURS, DAYS])
+@pytest.mark.parametrize("classes", [STARS, JOKES, HOURS, DAYS, MONEY])
 def test_draws_are_as_frequent_as_they_are_likely(classes):
     head = head_of(classes)
     uniform = (jnp.arange(4000) + 0.5) / 4000
@@ -168,11 +169,34 @@ def test_classes_are_equally_frequent_and_ties_stay_together():
     tied = Classes.of_quantiles(np.repeat([24.0, 48.0, 72.0, 240.0], [60, 20, 10, 10]), 10, LOG, step=24.0)
     assert tied.edges == (12.0, 36.0, 60.0, 228.0, 252.0)
     np.testing.assert_allclose(tied.share, [0.6, 0.2, 0.1, 0.1])
-    assert Classes.of_quantiles(values, 10, top=99.0).edges[-1] == 99.0
+
+
+def test_a_tail_thins_out_as_it_does_in_the_log():
+    """Against integrals of the density x^-(tail + 1) from 100 to 10,000, and values that a Pareto distribution drew."""
+    x = np.geomspace(100.0, 10000.0, 200_001)
+    density = x**-2.5
+
+    def integral(values: np.ndarray) -> float:
+        return float(((values[1:] + values[:-1]) / 2.0) @ np.diff(x[: len(values)]))
+
+    assert MONEY.middle[-1] == pytest.approx(integral(x * density) / integral(density), rel=1e-4)
+    above = head_of(MONEY).part_above(jnp.float32(1000.0))[-1]
+    assert above == pytest.approx(1.0 - integral(density[x <= 1000.0]) / integral(density), rel=1e-3)
+    values = np.random.default_rng(0).pareto(1.5, 20_000) + 1.0
+    found = Classes.of_quantiles(values, 20, LOG)
+    assert found.tail == pytest.approx(1.5, abs=0.1)
+    assert found.middle[-1] == pytest.approx(values[values >= found.edges[-2]].mean(), rel=0.1)  # it is 6 times that if they are even in their logarithm
+    assert Classes.of_quantiles(values, 20, EVEN).tail == 0.0
+
+
+def test_the_steepest_tail_and_none():
+    assert Classes.of_quantiles(np.append(np.full(1000, 5.0), [1.0, 1e6]), 4, LOG).tail > 3.0
+    assert Classes.of_quantiles(np.geomspace(1.0, 100.0, 1000), 4, LOG).tail == pytest.approx(0.0, abs=0.05)
+    assert Classes.of_quantiles(100.0 - np.geomspace(1.0, 50.0, 1000), 4, LOG).tail == 0.0
 
 
 def test_classes_survive_json():
-    for classes in (STARS, JOKES, DAYS):
+    for classes in (STARS, JOKES, DAYS, MONEY):
         assert Classes.read(json.loads(json.dumps(dataclasses.asdict(classes)))) == classes
     with pytest.raises(DataError, match="fit the user model again"):
         Classes.read({"kind": "even"})
@@ -191,6 +215,9 @@ def test_classes_survive_json():
 def test_impossible_classes_are_refused(kind, edges, share, words):
     with pytest.raises(DataError, match=words):
         Classes(kind, edges, share)
+    for tail in (-1.0, math.inf, 1.0):
+        with pytest.raises(DataError, match="A tail of"):
+            Classes(EVEN, (0.0, 1.0, 2.0), (0.5, 0.5), tail=tail)
 
 
 def test_what_was_said_counts_the_more_the_more_was_said():

@@ -37,7 +37,7 @@ from jaxreco.users.factors import Factors
 from jaxreco.users.heads import EVENT_HEADS, Classes, Head
 from jaxreco.users.network import NetworkConfig, UserNetwork
 
-FORMAT = 3
+FORMAT = 4
 CONFIG, ITEMS, MODEL, HEADS, QUALITY = "config.json", "items.npz", "model", "heads.npz", "heads.json"
 ARRAYS = ("ids", "content", "known")
 
