@@ -18,7 +18,7 @@ from jaxreco.fit import answers, feedback, finish, fitting, moments, quality, re
 from jaxreco.fit import events as reading
 from jaxreco.fit.fitting import FitConfig
 from jaxreco.fit.regression import Rows
-from jaxreco.users.heads import Classes, Head
+from jaxreco.users.heads import GAP, Classes, Head
 from jaxreco.users.network import NetworkConfig
 
 SMALL = NetworkConfig(width=8, layers=1, heads=2, window=8, remembered=8, dropout=0.1)
@@ -204,7 +204,9 @@ def test_turns_by_hand():
     np.testing.assert_allclose(found.gap[[1, 3]], [6600.0 / HOUR, 89900.0 / HOUR])
     assert found.gap[2] == pytest.approx((90000.0 - 7200.0) / HOUR)  # what is left of the log
     assert found.sure.tolist() == [True, True, True, True, False]  # the last may go on
-    extra = moments.gap_extra(found)
+    extra = moments.gap_extra(found, 0.0)
+    late = np.log1p(100.0 / HOUR / 24.0)  # the second person comes 100 seconds after the log begins
+    np.testing.assert_allclose(extra[[1, 3, 4], 7:9], [[0.0, 0.0], [late, late], [late, 0.0]], rtol=1e-5)
     np.testing.assert_allclose(extra[4, :2], [np.log1p(89900.0 / HOUR)] * 2, rtol=1e-5)
     np.testing.assert_allclose(extra[1, :3], 0.0)
 
@@ -315,7 +317,7 @@ def test_what_is_still_ahead_in_a_slate_by_hand():
 def test_a_gap_is_never_negative_and_a_click_is_yes_or_no(readers):
     *_, done = readers
     gap = done.heads["gap"]
-    outlook = gap.outlook(jnp.zeros(8), jnp.zeros(8), jnp.zeros(8))
+    outlook = gap.outlook(jnp.zeros(8), jnp.zeros(8), jnp.zeros(GAP))
     assert float(gap.draw(jnp.float32(0.0), outlook)) > 0.0
     click = done.heads["click"]
     assert click.classes.edges == (0.0, 1.0)
@@ -357,7 +359,7 @@ def test_a_shop_without_items_is_fitted_for_gaps():
 
 
 def _middle(head: Head) -> Any:
-    return head.outlook(jnp.zeros(8), jnp.zeros(8), jnp.zeros(8))
+    return head.outlook(jnp.zeros(8), jnp.zeros(8), jnp.zeros(GAP))
 
 
 def test_people_held_back_teach_no_head_but_its_calibration(readers):

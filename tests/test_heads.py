@@ -185,7 +185,9 @@ def test_a_tail_thins_out_as_it_does_in_the_log():
     values = np.random.default_rng(0).pareto(1.5, 20_000) + 1.0
     found = Classes.of_quantiles(values, 20, LOG)
     assert found.tail == pytest.approx(1.5, abs=0.1)
-    assert found.middle[-1] == pytest.approx(values[values >= found.edges[-2]].mean(), rel=0.1)  # it is 6 times that if they are even in their logarithm
+    assert found.middle[-1] == pytest.approx(
+        values[values >= found.edges[-2]].mean(), rel=0.1
+    )  # it is 6 times that if they are even in their logarithm
     assert Classes.of_quantiles(values, 20, EVEN).tail == 0.0
 
 

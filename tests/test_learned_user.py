@@ -58,7 +58,7 @@ def extra_of(name: str) -> int:
     features = {
         "click": lambda: heads.click_features(one, one, one, one, one, one, heads.standing(one, one)),
         "leave": lambda: heads.leave_features(one, one, heads.standing(one, one)),
-        "gap": lambda: heads.gap_features(one, one, one, one, one),
+        "gap": lambda: heads.gap_features(one, one, one, one, one, one),
     }
     return len(features[name]()) if name in features else len(heads.standing(one, one)) + FORESEEN
 
@@ -223,6 +223,23 @@ def test_it_leaves_as_often_as_the_head_says(told):
     left = float(np.asarray(feedback.left).mean())
     assert leave.std() > 0.01  # people differ
     assert abs(left - leave.mean()) < 4.0 * np.sqrt(0.25 / USERS)
+
+
+def test_people_of_a_world_are_new(told):
+    """A log cannot tell who had been there before it began; in a world nobody had."""
+    env, params, _ = told
+    head = nnx.clone(params.user.feedback["gap"])
+    nobody, newcomer = (
+        heads_module.gap_features(*(jnp.float32(x) for x in (0.0, 0.0, 1.0, 1.0, 0.0, absent)))
+        for absent in (0.0, heads_module.NEW_H)
+    )
+    assert np.flatnonzero(nobody != newcomer).tolist() == [7, 8]
+    head.of_extra[...] = jnp.zeros_like(head.of_extra[...]).at[7].set(100.0)
+    new = params.user.replace(feedback={**params.user.feedback, "gap": head})
+    begun, _ = lives(env, params, 1)
+    keys = jax.random.split(jax.random.key(9), USERS)
+    _, gap = jax.vmap(lambda key, state: env.user_model.revisit(key, state, new, Context()))(keys, begun)
+    assert np.all(np.asarray(gap) > 100.0)  # the last class
 
 
 def test_gaps_are_drawn_from_the_head(told):

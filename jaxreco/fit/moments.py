@@ -315,7 +315,7 @@ def _of_turns(log: Log, turns: Turns, found: Hidden, users: np.ndarray, each: Cl
 
 def _of_gaps(log: Log, turns: Turns, found: Hidden, users: np.ndarray, each: Classes) -> Rows:
     at = np.flatnonzero(turns.ends & (turns.seen | (turns.gap > each.edges[0])) & np.isin(turns.person, users))
-    extra = gap_extra(turns)[at]
+    extra = gap_extra(turns, float(log.time.min()))[at]  # type: ignore[union-attr]
     states = found.at(turns.person[at], _after(log, turns)[at])
     gap, seen = turns.gap[at], turns.seen[at]
     outcome = each.of(gap)
@@ -325,8 +325,8 @@ def _of_gaps(log: Log, turns: Turns, found: Hidden, users: np.ndarray, each: Cla
     return made._replace(beyond=beyond.astype(np.float32), sight=sight.astype(np.float32))
 
 
-def gap_extra(turns: Turns) -> np.ndarray:
-    """f32[M, GAP]: what is known at each turn, were it its session's last."""
+def gap_extra(turns: Turns, since: float) -> np.ndarray:
+    """f32[M, GAP]: what is known at each turn, were it its session's last. Args: since, seconds, when the log begins."""
     logs = np.log1p(turns.gap)
     ended = np.flatnonzero(turns.ends)
     same = np.append(False, turns.person[ended][1:] == turns.person[ended][:-1])
@@ -336,7 +336,8 @@ def gap_extra(turns: Turns) -> np.ndarray:
     mean = (upto - upto[begins]) / np.maximum(turns.session[ended], 1)
     of = np.searchsorted(ended, np.arange(len(turns.person)))
     hour = turns.time % 86_400.0 / HOUR_S
-    columns = (last[of], mean[of], turns.session + 1.0, turns.number + 1.0, hour)
+    absent = (turns.time[np.searchsorted(turns.person, turns.person)] - since) / HOUR_S
+    columns = (last[of], mean[of], turns.session + 1.0, turns.number + 1.0, hour, absent)
     return np.asarray(gap_features(*(jnp.asarray(x, jnp.float32) for x in columns)))
 
 

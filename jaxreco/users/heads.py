@@ -26,9 +26,10 @@ NUMBERS, EVEN, LOG = "numbers", "even", "log"
 KINDS = (NUMBERS, EVEN, LOG)
 STEEPEST = 50.0  # by as much, at most, does the log-density of a tail fall
 WIDEST = 1.5  # log of the scale stays within as much of 0
+NEW_H = 720.0  # who was not seen for as many hours before its first session is new
 PRIOR = 5.0  # answers of an ordinary person that everybody's own are mixed with
 # Numbers that `standing`, `click_features`, `leave_features` and `gap_features` make.
-HEARD, CLICK, LEAVE, GAP = 3, 10, 5, 8
+HEARD, CLICK, LEAVE, GAP = 3, 10, 5, 10
 LIFT = 0  # among `click_features`: what the network says
 NOT_SIMPLE = (LIFT, 5, 6)  # that, and how a choice within a slate goes
 
@@ -313,14 +314,22 @@ def leave_features(turns: Array, minutes: Array, heard: Array) -> Array:
     return jnp.concatenate([jnp.stack(plain, axis=-1), heard], axis=-1)
 
 
-def gap_features(last: Array, mean: Array, sessions: Array, turns: Array, hour: Array) -> Array:
+def gap_features(last: Array, mean: Array, sessions: Array, turns: Array, hour: Array, absent: Array) -> Array:
     """f32[GAP]: what the time to the next session hangs on. f32[] each.
 
+    Whom a log sees soon after it begins has mostly been there before, and more often the more it comes (left truncation): a first session
+    then is not that of a newcomer.
+
     Args: last, the gap before this session, mean, of all gaps so far, both log of 1 + hours and 0 without one. sessions: so far,
-      this one among them. turns: of this session. hour: of the day at its end.
+      this one among them. turns: of this session. hour: of the day at its end. absent: hours before the first session of which it
+      is known that there was none.
     """
     known, turn = (sessions > 1).astype(jnp.float32), 2.0 * jnp.pi * hour / 24.0
-    plain = [last, mean, known, jnp.log(sessions), jnp.log1p(turns), jnp.sin(turn), jnp.cos(turn), jnp.ones_like(last)]
+    new = jnp.log1p(jnp.minimum(absent, NEW_H) / 24.0)
+    plain = [
+        last, mean, known, jnp.log(sessions), jnp.log1p(turns), jnp.sin(turn), jnp.cos(turn), new, new * (1.0 - known),
+        jnp.ones_like(last),
+    ]  # fmt: skip
     return jnp.stack(plain, axis=-1)
 
 

@@ -24,7 +24,16 @@ from jaxreco.struct import Struct, param
 from jaxreco.users import asking as decoding
 from jaxreco.users.asking import REACH, Asking
 from jaxreco.users.factors import Factors, Leaning, foreseen
-from jaxreco.users.heads import EVENT_HEADS, Classes, Head, click_features, gap_features, leave_features, standing
+from jaxreco.users.heads import (
+    EVENT_HEADS,
+    NEW_H,
+    Classes,
+    Head,
+    click_features,
+    gap_features,
+    leave_features,
+    standing,
+)
 from jaxreco.users.mindset import DRAWS_PER_SLOT, Known, Mindset, MindsetParams, MindsetState, Pull, Traits
 from jaxreco.users.network import FEATURES, ItemTable, Memory, Past, UserNetwork
 
@@ -305,7 +314,8 @@ class LearnedUser(Mindset):
             return super()._gap(uniform, state, satisfaction, params)
         head, gaps = params.feedback["gap"], state.gaps
         mean = gaps.total / jnp.maximum(gaps.number, 1.0)
-        extra = gap_features(gaps.last, mean, gaps.number + 1.0, state.turns, jnp.mod(state.clock, 24.0))
+        new, hour = jnp.full_like(mean, NEW_H), jnp.mod(state.clock, 24.0)
+        extra = gap_features(gaps.last, mean, gaps.number + 1.0, state.turns, hour, new)
         return head.draw(uniform, head.outlook(state.memory.hidden, _nothing(params), extra))
 
 
