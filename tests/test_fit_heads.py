@@ -209,11 +209,23 @@ def test_turns_by_hand():
     np.testing.assert_allclose(extra[[1, 3, 4], 7:9], [[0.0, 0.0], [late, late], [late, 0.0]], rtol=1e-5)
     np.testing.assert_allclose(extra[4, :2], [np.log1p(89900.0 / HOUR)] * 2, rtol=1e-5)
     np.testing.assert_allclose(extra[1, :3], 0.0)
+    visits = moments.visits(log)
+    first = np.log1p([6600.0 / HOUR, 82800.0 / HOUR])  # the last gap goes up to the log's end, or a minute
+    second = np.log1p([89900.0 / HOUR, 1.0 / 60.0])
+    np.testing.assert_allclose(visits["last"], [first[1], second[1]], rtol=1e-5)
+    np.testing.assert_allclose(visits["total"], [first.sum(), second.sum()], rtol=1e-5)
+    assert visits["number"].tolist() == [2.0, 2.0]
+    np.testing.assert_allclose(visits["absent"], [0.0, 100.0 / HOUR], rtol=1e-5)
+    total, count = moments.leaving(log, Classes("numbers", (0.0, 1.0), (0.25, 0.75)))
+    np.testing.assert_allclose(total, [-0.75 + 2 * 0.25, 2 * 0.25])  # of three turns two ended a session; of two both
+    assert count.tolist() == [3.0, 2.0]
 
 
 def test_a_log_without_sessions_knows_nothing_of_leaving():
     log = log_of([0, 0, 1], [0, 1, 2], 3, time=np.array([0.0, 1.0, 2.0]))
     assert moments.sessions(log) is None
+    assert moments.visits(log)["absent"].tolist() == [720.0, 720.0]  # newcomers
+    assert moments.visits(log)["number"].tolist() == [0.0, 0.0]
     assert moments.classes(log) == {}
 
 

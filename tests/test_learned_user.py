@@ -225,21 +225,25 @@ def test_it_leaves_as_often_as_the_head_says(told):
     assert abs(left - leave.mean()) < 4.0 * np.sqrt(0.25 / USERS)
 
 
-def test_people_of_a_world_are_new(told):
-    """A log cannot tell who had been there before it began; in a world nobody had."""
+def test_sessions_of_the_log_go_on(told):
+    """Of people who had three gaps in their log; others are new, which they would not be who came as the log began."""
     env, params, _ = told
-    head = nnx.clone(params.user.feedback["gap"])
-    nobody, newcomer = (
-        heads_module.gap_features(*(jnp.float32(x) for x in (0.0, 0.0, 1.0, 1.0, 0.0, absent)))
-        for absent in (0.0, heads_module.NEW_H)
-    )
-    assert np.flatnonzero(nobody != newcomer).tolist() == [7, 8]
-    head.of_extra[...] = jnp.zeros_like(head.of_extra[...]).at[7].set(100.0)
-    new = params.user.replace(feedback={**params.user.feedback, "gap": head})
-    begun, _ = lives(env, params, 1)
-    keys = jax.random.split(jax.random.key(9), USERS)
-    _, gap = jax.vmap(lambda key, state: env.user_model.revisit(key, state, new, Context()))(keys, begun)
-    assert np.all(np.asarray(gap) > 100.0)  # the last class
+    assert np.all(np.asarray(params.user.population.traits.begun.gaps.absent) == heads_module.NEW_H)
+    traits, head = params.user.population.traits, nnx.clone(params.user.feedback["gap"])
+    head.of_extra[...] = jnp.zeros_like(head.of_extra[...]).at[7].set(100.0)  # how long nobody was there before
+    feedback = {**params.user.feedback, "gap": head}
+    for absent, long in ((heads_module.NEW_H, True), (0.0, False)):
+        logged = jax.tree.map(lambda x: jnp.full_like(x, 3.0), traits.begun.gaps).replace(
+            absent=jnp.full_like(traits.begun.gaps.absent, absent)
+        )
+        population = params.user.population.replace(traits=traits.replace(begun=traits.begun.replace(gaps=logged)))
+        theirs = params.replace(user=params.user.replace(population=population, feedback=feedback))
+        begun, _ = lives(env, theirs, 1)
+        assert np.all(np.asarray(begun.gaps.number) == 3.0)
+        keys = jax.random.split(jax.random.key(9), USERS)
+        after, gap = jax.vmap(lambda k, s, p=theirs: env.user_model.revisit(k, s, p.user, Context()))(keys, begun)
+        assert np.all(np.asarray(gap) > 100.0) == long  # the last class
+        np.testing.assert_allclose(after.gaps.total, 3.0 + np.log1p(np.asarray(gap)), rtol=1e-5)
 
 
 def test_gaps_are_drawn_from_the_head(told):

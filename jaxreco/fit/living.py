@@ -1,7 +1,7 @@
 """What a fitted network needs to live in a world: the items and people of its log, and what each person had said.
 
 Beside the network its folder holds `world.npz` (`fit.world_file`), `people.npz`: by head, what each person said, in sums, and where
-it leans, and the share of items looked at that is clicked; and `asking.npz`, the decoder of instructions, where the log taught one.
+it leans, its sessions, and the share of items looked at that is clicked; and `asking.npz`, the decoder of instructions, where the log taught one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,18 @@ from jaxreco.content import fusion
 from jaxreco.data.log import Log
 from jaxreco.errors import DataError
 from jaxreco.fit import events as reading
-from jaxreco.fit import factors, feedback, fitting, folder, hindsight, mechanistic, objective, world, world_file
+from jaxreco.fit import (
+    factors,
+    feedback,
+    fitting,
+    folder,
+    hindsight,
+    mechanistic,
+    moments,
+    objective,
+    world,
+    world_file,
+)
 from jaxreco.fit.factors import Answers
 from jaxreco.fit.finish import Finished
 from jaxreco.fit.world_file import World
@@ -29,7 +40,7 @@ from jaxreco.users.asking import ASKS, SEEN, Asking
 from jaxreco.users.factors import Factors, Leaning
 from jaxreco.users.heads import EVENT_HEADS, Head
 from jaxreco.users.network import UserNetwork
-from jaxreco.users.transformer import LearnedParams, StandIns, Tally, learned
+from jaxreco.users.transformer import Gaps, LearnedParams, StandIns, Tally, learned
 
 Array = jax.Array
 
@@ -69,6 +80,7 @@ def keep(into: Path, log: Log, network: UserNetwork, task: fitting.Task, found: 
         for name, tally in said_of(log, found.heads, found.factors).items()
         for part, leaf in _parts(tally).items()
     }
+    arrays |= {f"gaps.{part}": values[users] for part, values in moments.visits(log).items()}
     with files.written_whole(into / PEOPLE) as file:
         np.savez(file, allow_pickle=False, click_rate=np.float32(world.click_rate(log)), **arrays)
     asking = hindsight.learn(network, task, log, np.asarray(catalog.category), len(names.categories))
@@ -91,6 +103,8 @@ def said_of(log: Log, heads: Mapping[str, Head], behind: Mapping[str, Factors]) 
     if "click" in classes and log.actions is not None:
         shown = (log.actions & (EXAMINED | CLICK)) != 0
         found["click"] = Tally(*_sums(log, shown, classes["click"].ridit[((log.actions & CLICK) != 0).astype(int)]))
+    if "leave" in classes:
+        found["leave"] = Tally(*map(jnp.asarray, moments.leaving(log, classes["leave"])))
     return found
 
 
@@ -105,28 +119,29 @@ def _sums(log: Log, there: np.ndarray, ridit: np.ndarray) -> tuple[Array, Array]
     return jnp.asarray(total, jnp.float32), jnp.asarray(count, jnp.float32)
 
 
-def _people(source: Path, known: list[str]) -> tuple[dict[str, Tally], float]:
-    """(what each row of the population said, the share of items looked at that is clicked)."""
-    parts = {name: tuple(_parts(Tally.nothing(name))) for name in known}
-    wanted = tuple(f"{name}.{part}" for name in known for part in parts[name])
+def _people(source: Path, known: list[str]) -> tuple[dict[str, Tally], Gaps, float]:
+    """(what each row of the population said, its sessions, the share of items looked at that is clicked)."""
+    parts = {name: tuple(_parts(Tally.nothing(name))) for name in known} | {"gaps": tuple(vars(Gaps.none()))}
+    wanted = tuple(f"{name}.{part}" for name, each in parts.items() for part in each)
     kept = fusion.arrays(source / PEOPLE, ("click_rate", *wanted), world_file.AGAIN)
     found = {}
     for name in known:
         total, count, *leaning = (jnp.asarray(kept[f"{name}.{part}"]) for part in parts[name])
         found[name] = Tally(total, count, Leaning(*leaning) if leaning else None)
-    return found, float(kept["click_rate"])
+    gaps = Gaps(*(jnp.asarray(kept[f"gaps.{part}"]) for part in parts["gaps"]))
+    return found, gaps, float(kept["click_rate"])
 
 
 def load(source: Path) -> Living:
     """The learned user of a folder. Raises DataError for one that holds none, or is incomplete or broken."""
     model = folder.load(source)
-    said, click_rate = _people(source, [name for name in model.feedback if name in (*EVENT_HEADS, "click")])
+    said, gaps, click_rate = _people(source, [name for name in model.feedback if name != "gap"])
     its = world_file.load(source, SETTLED)
     table = model.network.items(jnp.asarray(model.content), jnp.asarray(model.known))
     category = np.asarray(its.catalog.category)
     params = learned(
         its.params, model.network, table, stand_ins(table, its.catalog.category), model.feedback, model.factors,
-        its.histories(), said, _asking(source, len(its.names.categories)), category,
+        its.histories(), said, gaps, _asking(source, len(its.names.categories)), category,
     )  # fmt: skip
     scale = {f"value_{name}": model.config["scale"][f"value_{name}"] for name in ("mean", "spread")}
     params = params.replace(**scale)

@@ -26,6 +26,7 @@ from jaxreco.fit.regression import Rows
 from jaxreco.users.heads import (
     EVENT_HEADS,
     LOG,
+    NEW_H,
     NOT_SIMPLE,
     Classes,
     click_features,
@@ -339,6 +340,30 @@ def gap_extra(turns: Turns, since: float) -> np.ndarray:
     absent = (turns.time[np.searchsorted(turns.person, turns.person)] - since) / HOUR_S
     columns = (last[of], mean[of], turns.session + 1.0, turns.number + 1.0, hour, absent)
     return np.asarray(gap_features(*(jnp.asarray(x, jnp.float32) for x in columns)))
+
+
+def visits(log: Log) -> dict[str, np.ndarray]:
+    """f32[U] by field of `Gaps`: the sessions of each person by the log's end, up to which the last gap goes. A log without sessions
+    is of newcomers.
+    """
+    turns, new = sessions(log), np.full(log.n_users, NEW_H, np.float32)
+    last, total, number = (np.zeros(log.n_users, np.float32) for _ in range(3))
+    if turns is not None:
+        ended, begins = turns.ends, np.append(True, np.diff(turns.person) != 0)
+        person, logs = turns.person[ended], np.log1p(turns.gap[ended])
+        last[person] = logs  # of several, the latest stays
+        total[:] = np.bincount(person, logs, log.n_users)
+        number[:] = np.bincount(person, minlength=log.n_users)
+        new[turns.person[begins]] = (turns.time[begins] - log.time.min()) / HOUR_S  # type: ignore[union-attr]
+    return {"last": last, "total": total, "number": number, "absent": new}
+
+
+def leaving(log: Log, each: Classes) -> tuple[np.ndarray, np.ndarray]:
+    """(total f32[U], count f32[U]): how often each person of a log with sessions left after a slate, as `standing` counts it."""
+    turns = sessions(log)
+    ridit = each.ridit[turns.ends.astype(np.int64)]  # type: ignore[union-attr]
+    total, count = (np.bincount(turns.person, x, log.n_users) for x in (ridit, np.ones(len(ridit))))  # type: ignore[union-attr]
+    return total.astype(np.float32), count.astype(np.float32)
 
 
 def ahead(each: Classes, gap: np.ndarray, outcome: np.ndarray) -> np.ndarray:

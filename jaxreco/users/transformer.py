@@ -73,6 +73,21 @@ class Tally(Struct):
         return Tally(total, count, self.leaning.after_some(factors, item, ridit, there))
 
 
+class Gaps(Struct):
+    """The sessions of a person so far. f32[] each."""
+
+    last: Array  # log of 1 + hours of the last gap, 0 without one
+    total: Array  # sum of these logarithms
+    number: Array  # gaps
+    absent: Array  # hours before the first session of which it is known that there was none
+
+    @classmethod
+    def none(cls) -> Gaps:
+        """Of a newcomer."""
+        zero = jnp.float32(0.0)
+        return cls(zero, zero, zero, jnp.float32(NEW_H))
+
+
 class Begun(Struct):
     """The memory of a person as it comes: all that it took in the log is in the long one, and the short one is empty."""
 
@@ -83,6 +98,7 @@ class Begun(Struct):
     hidden: Array  # f32[d]
     level: Array  # f32[], see `LearnedParams.level`
     said: dict[str, Tally]  # by head, in the log
+    gaps: Gaps  # in the log
     lately: Array  # i32[REACH], categories of what it took last, the latest last, -1 for none; [0] without a decoder
 
 
@@ -90,14 +106,6 @@ class LearnedTraits(Traits):
     """What differs between users; a pool has leading axis `P`."""
 
     begun: Begun
-
-
-class Gaps(Struct):
-    """The sessions of a person so far. f32[] each."""
-
-    last: Array  # log of 1 + hours of the last gap, 0 without one
-    total: Array  # sum of these logarithms
-    number: Array  # gaps
 
 
 class StandIns(NamedTuple):
@@ -236,11 +244,9 @@ class LearnedUser(Mindset):
         short = tuple(block.empty_cache() for block in params.network.blocks)
         begun = tuple(zip(row.keys, row.values, strict=True))
         memory = Memory(short, begun, Past(row.total, row.number), row.hidden)
-        zero = jnp.float32(0.0)
         return LearnedState(
-            **vars(state), memory=memory, level=row.level, said=row.said, lately=row.lately,
-            gaps=Gaps(zero, zero, zero),
-        )  # fmt: skip
+            **vars(state), memory=memory, level=row.level, said=row.said, lately=row.lately, gaps=row.gaps
+        )
 
     def review(  # type: ignore[override]
         self, key: Array, state: LearnedState, slate: Array, params: LearnedParams, catalog: Catalog, context: Context
@@ -266,7 +272,8 @@ class LearnedUser(Mindset):
         """The mind at the opening of the next session, and the gap f32[] in hours. The key is consumed."""
         after, gap = super().revisit(key, state, params, context)
         hours = jnp.log1p(gap)
-        gaps = Gaps(hours, state.gaps.total + hours, state.gaps.number + 1.0)
+        before = state.gaps
+        gaps = before.replace(last=hours, total=before.total + hours, number=before.number + 1.0)
         return after.replace(gaps=gaps), gap  # type: ignore[return-value]
 
     def _known(  # type: ignore[override]
@@ -314,8 +321,8 @@ class LearnedUser(Mindset):
             return super()._gap(uniform, state, satisfaction, params)
         head, gaps = params.feedback["gap"], state.gaps
         mean = gaps.total / jnp.maximum(gaps.number, 1.0)
-        new, hour = jnp.full_like(mean, NEW_H), jnp.mod(state.clock, 24.0)
-        extra = gap_features(gaps.last, mean, gaps.number + 1.0, state.turns, hour, new)
+        hour = jnp.mod(state.clock, 24.0)
+        extra = gap_features(gaps.last, mean, gaps.number + 1.0, state.turns, hour, gaps.absent)
         return head.draw(uniform, head.outlook(state.memory.hidden, _nothing(params), extra))
 
 
@@ -377,25 +384,25 @@ def learned(
     factors: Mapping[str, Factors],
     histories: np.ndarray,
     said: Mapping[str, Tally],
+    gaps: Gaps | None = None,
     asking: Asking | None = None,
     category: np.ndarray | None = None,
 ) -> LearnedParams:
     """The people of a mechanistic world as learned users: what draws them is the network's word, and what data know is theirs.
 
     Args: factors: by head of events. histories i32[P, M], what each row of the population took, -1 before the first. said: by head,
-      leaves [P, ...], what they said in the log; nothing was said where a head is missing. asking: with category i32[I], of items, and
+      leaves [P, ...], what they said in the log; nothing was said where a head is missing. gaps: leaves [P]; without, all are new. asking: with category i32[I], of items, and
       `others` that know theirs; without, wishes are the prior's.
     """
     traits, weights = params.population.traits, params.population.weights
-    tallies = {
-        name: said[name] if name in said else _silent(name, len(histories)) for name in feedback if name != "gap"
-    }
+    tallies = {name: said.get(name, _alike(Tally.nothing(name), len(histories))) for name in feedback if name != "gap"}
     lately = np.zeros((len(histories), 0), np.int32)
     if asking is not None and category is not None:
         last = np.pad(histories, ((0, 0), (REACH, 0)), constant_values=-1)[:, -REACH:]
         lately = np.where(last >= 0, np.asarray(category)[last], -1).astype(np.int32)
     memory = _begun(network, table, others, jnp.asarray(histories))
-    begun = Begun(**memory, said=tallies, lately=jnp.asarray(lately))
+    visits = _alike(Gaps.none(), len(histories)) if gaps is None else gaps
+    begun = Begun(**memory, said=tallies, gaps=visits, lately=jnp.asarray(lately))
     population = Population(traits=LearnedTraits(**vars(traits), begun=begun), weights=weights)
     like_at = _like_at(feedback["value"].classes) if "value" in feedback else 0.0
     return LearnedParams(
@@ -410,9 +417,9 @@ def learned(
     )
 
 
-def _silent(name: str, n_people: int) -> Tally:
-    """Leaves [P, ...]: of people of whom a head knows nothing."""
-    return jax.tree.map(lambda x: jnp.broadcast_to(x, (n_people, *x.shape)), Tally.nothing(name))
+def _alike(one: Any, n_people: int) -> Any:
+    """Leaves [P, ...]: of people who are all the same."""
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (n_people, *x.shape)), one)
 
 
 def _like_at(classes: Classes) -> float:
