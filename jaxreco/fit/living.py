@@ -104,7 +104,8 @@ def said_of(log: Log, heads: Mapping[str, Head], behind: Mapping[str, Factors]) 
         shown = (log.actions & (EXAMINED | CLICK)) != 0
         found["click"] = Tally(*_sums(log, shown, classes["click"].ridit[((log.actions & CLICK) != 0).astype(int)]))
     if "leave" in classes:
-        found["leave"] = Tally(*map(jnp.asarray, moments.leaving(log, classes["leave"])))
+        total, count = moments.leaving(log, classes["leave"])
+        found["leave"] = Tally(jnp.asarray(total), jnp.asarray(count))
     return found
 
 
