@@ -24,6 +24,7 @@ import numpy as np
 from flax import nnx
 
 from jaxreco.base import CLICK, EXAMINED, LEAVE, LIKE, Catalog, Observation
+from jaxreco.content.anchors import by_anchors, spread_anchors
 from jaxreco.nn import plackett_luce
 from jaxreco.nn.transformer import Block
 from jaxreco.sparse import rarely
@@ -36,7 +37,6 @@ from jaxreco.talk.satisfies import near_categories, of_target, tag_categories
 Array = jax.Array
 
 SCALARS = 6
-ITEM_FEATURES = 3
 OUTCOMES = 3  # what the regression predicts of a slot: watch time, watched fraction, click
 USUAL_SHARE = 0.6  # of an item's mean length: the unit of watch time, so that films and clips look alike
 RECENT_HOURS = 8.0
@@ -47,7 +47,6 @@ PEERS = 1.0  # weight of the belief in items that "people like me" watch
 # asks to see less of it has mostly seen too much of: that is no matter of taste. What delights was watched: known already.
 TELLS = {"more": 24.0, "like": 24.0, "elsewhere": 4.0, "off_taste": -4.0}
 _TELLS = np.array([TELLS.get(word, 0.0) for word in (*INTENTS, *CAUSES)], np.float32)
-SHARPNESS = 4.0  # of the radial basis functions: half height at an inner product of 0.83
 
 
 class Tastes(Struct):
@@ -110,8 +109,8 @@ class Replayed(Struct):
 class Described(Struct):
     """The catalog as the network knows it, worked out once, when the agent is made: items must stay what they are."""
 
-    items: Array  # f32[I, A + ITEM_FEATURES]
-    by_feature: Array  # f32[A + ITEM_FEATURES, I], their transpose
+    items: Array  # f32[I, A + FEATURES]
+    by_feature: Array  # f32[A + FEATURES, I], their transpose
     membership: Array  # f32[C, I], 1 where the item is of the category
 
 
@@ -301,27 +300,16 @@ class PPO:
         return judged, Memory(tastes=tastes, asked=asked, caches=tuple(caches)), percept
 
 
-def features(catalog: Catalog) -> Array:
-    """f32[I, ITEM_FEATURES]: quality, log popularity and log duration, around 0 and of the size of an embedding."""
-    popular = jnp.log(catalog.popularity * catalog.n_items + 1e-3)
-    long = jnp.log(catalog.duration) - jnp.mean(jnp.log(catalog.duration))
-    return 0.3 * jnp.stack([catalog.quality, popular, 2.0 * long], axis=-1)
-
-
 def describe(catalog: Catalog, anchors: Array, n_categories: int) -> Described:
-    """How near each item is to each anchor, its features, and its category.
-
-    Radial basis functions, because interests have several peaks and what is linear in the embedding has one.
-    """
-    near = jnp.exp(SHARPNESS * (catalog.embedding @ anchors.T - 1.0))
-    items = jnp.concatenate([near, features(catalog)], axis=-1)
+    """The items as the regression knows them, and their categories."""
+    items = by_anchors(catalog, anchors)
     membership = (catalog.category == jnp.arange(n_categories)[:, None]).astype(jnp.float32)
     return Described(items=items, by_feature=items.T, membership=membership)
 
 
 @jax.custom_vjp
 def scored(taste: Array, described: Described) -> Array:
-    """f32[I], every item's inner product with a taste f32[A + ITEM_FEATURES]; only the taste has a gradient.
+    """f32[I], every item's inner product with a taste f32[A + FEATURES]; only the taste has a gradient.
 
     There and back by the layout that needs no transposing: with one for both it is 10 to 20 times as slow on a CPU.
     """
@@ -331,19 +319,6 @@ def scored(taste: Array, described: Described) -> Array:
 scored.defvjp(
     lambda taste, described: (scored(taste, described), described), lambda d, gradient: (gradient @ d.items, None)
 )
-
-
-def spread_anchors(key: Array, embedding: Array, size: int, rounds: int = 20) -> Array:
-    """f32[size, D]: spherical k-means (Dhillon & Modha 2001) of the items. The key is consumed."""
-    anchors = embedding[jax.random.choice(key, embedding.shape[0], (size,), replace=False)]
-
-    def step(_: int, anchors: Array) -> Array:
-        nearest = jnp.argmax(embedding @ anchors.T, axis=1)[:, None] == jnp.arange(size)
-        mean = nearest.T.astype(jnp.float32) @ embedding
-        length = jnp.linalg.norm(mean, axis=-1, keepdims=True)
-        return jnp.where(length > 1e-6, mean / jnp.maximum(length, 1e-6), anchors)
-
-    return jax.lax.fori_loop(0, rounds, step, anchors)
 
 
 def named(weight: Array, percept: Percept, items: Array) -> Array:

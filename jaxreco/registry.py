@@ -33,6 +33,8 @@ _AGENTS: dict[str, str | Callable[..., Any]] = {
     "popularity": "jaxreco.agents.popularity:make",
     "static": "jaxreco.agents.static:make",
     "item_knn": "jaxreco.agents.item_knn:make",
+    "linucb": "jaxreco.agents.linucb:make",
+    "thompson": "jaxreco.agents.thompson:make",
     "ease": "jaxreco.agents.ease:make",
     "ease_seq": "jaxreco.agents.ease_seq:make",
     "obedient": "jaxreco.agents.obedient:make",

@@ -15,7 +15,7 @@ import jaxreco
 from jaxreco import cli, cli_train, cli_world, registry
 from jaxreco.agents import ppo
 from jaxreco.base import Names
-from jaxreco.content import store
+from jaxreco.content import anchors, store
 from jaxreco.content.shown import shown
 from jaxreco.content.text import Encoded
 from jaxreco.errors import DataError
@@ -159,7 +159,7 @@ def test_a_run_with_content_makes_it_again_from_its_config(coins, tmp_path):
     job = cli_train.build(config)
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     np.testing.assert_allclose(job.params.catalog.embedding, unit, atol=1e-6)
-    assert job.agent_params.described.items.shape == (12, 12 + ppo.ITEM_FEATURES)
+    assert job.agent_params.described.items.shape == (12, 12 + anchors.FEATURES)
     plain = cli_train.build({**config, "content": None})
     assert plain.params.true_embedding is None
     np.testing.assert_array_equal(job.params.true_embedding, plain.params.catalog.embedding)
