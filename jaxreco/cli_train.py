@@ -225,14 +225,15 @@ def _begun(asked: dict[str, Any], out: pathlib.Path | None) -> tuple[runs.Run, J
 
     folder = out or runs.free_name(asked["env"], asked["agent"])
     runs.refuse(folder)
-    job = build({**asked, "train": _training(asked["train"])})
+    job = build({**asked, "train": _training(asked["agent"], asked["train"])})
     learner = job.begin()
     versions = {"commit": provenance.commit(), "versions": provenance.versions()}
     return runs.create(folder, {**job.config, **versions}), job, learner
 
 
-def _training(asked: dict[str, int | None]) -> dict[str, Any]:
-    """All of TrainConfig's fields, so that a run stays what it was when defaults change."""
+def _training(agent: str, asked: dict[str, int | None]) -> dict[str, Any]:
+    """All of TrainConfig's fields, so that a run stays what it was when defaults change: as asked, as the agent has it, as usual."""
+    from jaxreco import registry
     from jaxreco.learning.trainer import TrainConfig
 
     given = {name: value for name, value in asked.items() if value is not None}
@@ -241,7 +242,11 @@ def _training(asked: dict[str, int | None]) -> dict[str, Any]:
             raise JaxrecoError(f"{name} is {value}: it must be at least 1.")
     users = given.get("users", TrainConfig.users)
     parts = next(n for n in range(TrainConfig.minibatches, 0, -1) if users % n == 0)
-    return dataclasses.asdict(TrainConfig(**given, minibatches=parts))
+    own = getattr(registry.agent_factory(agent)(), "training", {})
+    try:
+        return dataclasses.asdict(TrainConfig(**{**own, **given, "minibatches": parts}))
+    except (TypeError, ValueError) as error:
+        raise JaxrecoError(f"The agent {agent!r} cannot be trained so: {error}") from None
 
 
 def _resumed(

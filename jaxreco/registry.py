@@ -40,7 +40,9 @@ _AGENTS: dict[str, str | Callable[..., Any]] = {
     "obedient": "jaxreco.agents.obedient:make",
     "oracle_greedy": "jaxreco.agents.oracle_greedy:make",
     "oracle_plan": "jaxreco.agents.oracle_plan:make",
+    "reinforce": "jaxreco.agents.reinforce:make",
     "ppo": "jaxreco.agents.ppo:make",
+    "grpo": "jaxreco.agents.grpo:make",
 }
 _BENCHMARKS: dict[str, str | Callable[..., Any]] = {
     "content": "jaxreco.benchmarks.content:run",

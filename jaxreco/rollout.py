@@ -97,6 +97,7 @@ def rollout(
     tile: int | None = None,
     start: Rollout | None = None,
     trajectory: bool = False,
+    twins: int = 1,
 ) -> Rollout:
     """Let `users` users live `turns` turns with an agent, with auto-reset.
 
@@ -108,13 +109,15 @@ def rollout(
       tile: users that run side by side; part of the promise of bit-equality, so compare runs of one tile size.
       start: a Rollout to continue, of the same users.
       trajectory: keep every turn, leaves [T, B, ...]; without it only sums are kept.
+      twins: users live in groups of so many, who are the same person in the same luck: the world of user `i` draws by the keys
+        of user `i - i % twins` (common random numbers), the agent by its own.
 
     Returns: a Rollout; `metrics` go on from `start`.
 
     Raises ValueError for sizes that cannot be.
     """
-    if users < 1 or turns < 1:
-        raise ValueError(f"users is {users} and turns is {turns}: both must be at least 1.")
+    if users < 1 or turns < 1 or twins < 1:
+        raise ValueError(f"users is {users}, turns is {turns} and twins is {twins}: all must be at least 1.")
     if not tile:
         tile = int(getattr(agent, "tile", TILE))
     if start is not None and start.metrics.episodes.shape[0] != users:
@@ -122,7 +125,7 @@ def rollout(
     # What was kept of the turns before is not needed to go on, and its length would compile the program anew.
     start = start if start is None else start.replace(trajectory=None)
     devices = devices_for(users, tile)
-    return _rollout(key, params, agent_params, start, env, agent, users, turns, tile, trajectory, devices)
+    return _rollout(key, params, agent_params, start, env, agent, users, turns, tile, trajectory, twins, devices)
 
 
 def initial(
@@ -145,7 +148,9 @@ def _initial_users(
     return _spread(begun, users, devices_for(users, tile))
 
 
-@functools.partial(jax.jit, static_argnames=("env", "agent", "users", "turns", "tile", "trajectory", "devices"))
+@functools.partial(
+    jax.jit, static_argnames=("env", "agent", "users", "turns", "tile", "trajectory", "twins", "devices")
+)
 def _rollout(
     key: Array,
     params: EnvParams,
@@ -157,6 +162,7 @@ def _rollout(
     turns: int,
     tile: int,
     trajectory: bool,
+    twins: int,
     devices: int,
 ) -> Rollout:
     tiles = -(-users // (tile * devices)) * devices
@@ -167,10 +173,10 @@ def _rollout(
     def run(key: Array, params: EnvParams, agent_params: Any, ids: Array, done: Array, begun: Any) -> Any:
         def one_tile(xs: tuple[Array, Array, Any]) -> Any:
             i, done, was = xs
-            carry = _begin(key, i, params, agent_params, env, agent) if was is None else was
-            body = functools.partial(
-                _turn, user_keys(key, i), done, params, agent_params, env, agent, trajectory, turns
-            )
+            first = i - i % twins
+            carry = _begin(key, first, params, agent_params, env, agent) if was is None else was
+            whose = (user_keys(key, i), user_keys(key, first) if twins > 1 else None)
+            body = functools.partial(_turn, whose, done, params, agent_params, env, agent, trajectory, turns)
             return jax.lax.scan(body, carry, jnp.arange(turns))
 
         return jax.lax.map(one_tile, (ids, done, begun))
@@ -284,7 +290,7 @@ def step(keys: TurnKeys, params: EnvParams, env: RecoEnv, state: Any, action: Ar
 
 
 def _turn(
-    user_keys: Array,
+    whose: tuple[Array, Array | None],
     done: Array,
     params: EnvParams,
     agent_params: Any,
@@ -295,10 +301,14 @@ def _turn(
     carry: Any,
     step_of_call: Array,
 ) -> tuple[Any, Trajectory | None]:
-    """One turn of a tile: act, step, count, and forget where an episode ended."""
+    """One turn of a tile: act, step, count, and forget where an episode ended. Args: whose, keys of users, and of whom the worlds
+    draw for, where that is another.
+    """
     state, memory, metrics = carry
-
-    keys = turn_keys(user_keys, done + step_of_call)
+    own, world = whose
+    keys = turn_keys(own, done + step_of_call)
+    if world is not None:
+        keys = keys._replace(step=turn_keys(world, done + step_of_call).step)
     action, memory, extras, obs = act(keys, params, agent_params, env, agent, state, memory)
     after = step(keys, params, env, state, action)
     info = dict(after.info)

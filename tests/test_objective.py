@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxreco.learning.objective import clipped_surrogate, outcome_worth
+with warnings.catch_warnings():  # rlax imports what jax is about to drop
+    warnings.simplefilter("ignore")
+    import rlax
+
+from jaxreco.learning.objective import clipped_surrogate, divergence, group_advantage, outcome_worth, score_function
 
 
 @pytest.mark.parametrize(
@@ -69,3 +75,56 @@ def test_outcomes_that_never_vary_are_worth_nothing() -> None:
     outcome = np.stack([rng.normal(size=100), np.full(100, 2.0), np.zeros(100)], axis=1)
     got = outcome_worth(jnp.asarray(4.0 * outcome[:, 0], jnp.float32), jnp.asarray(outcome, jnp.float32))
     np.testing.assert_allclose(got, [4.0, 0.0, 0.0], atol=0.01)
+
+
+# -- reinforce, grpo, divergence -------------------------------------------------------------------------------
+
+
+def test_the_score_function_ascends_the_expected_reward() -> None:
+    """Its gradient, averaged over all actions by their chances, is that of the expected reward, with any baseline."""
+    logits, reward = jnp.asarray([0.3, -1.0, 0.8]), jnp.asarray([1.0, 5.0, -2.0])
+    exact = jax.grad(lambda x: jax.nn.softmax(x) @ reward)(logits)
+
+    def surrogate(x: jax.Array, baseline: float) -> jax.Array:
+        chance = jax.lax.stop_gradient(jax.nn.softmax(x))
+        return chance @ score_function(jax.nn.log_softmax(x), reward - baseline)
+
+    for baseline in (0.0, 3.0):
+        np.testing.assert_allclose(jax.grad(surrogate)(logits, baseline), exact, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # rlax's of its own parts
+def test_score_function_is_that_of_rlax() -> None:
+    rng = np.random.default_rng(0)
+    logits, actions = rng.normal(size=(7, 4)).astype(np.float32), rng.integers(4, size=7)
+    advantage = rng.normal(size=7).astype(np.float32)
+
+    def ours(x: jax.Array) -> jax.Array:
+        chosen = jax.nn.log_softmax(x)[jnp.arange(7), actions]
+        return -jnp.mean(score_function(chosen, jnp.asarray(advantage)))
+
+    def theirs(x: jax.Array) -> jax.Array:
+        return rlax.policy_gradient_loss(x, jnp.asarray(actions), jnp.asarray(advantage), jnp.ones(7))
+
+    np.testing.assert_allclose(jax.grad(ours)(logits), jax.grad(theirs)(logits), atol=1e-6)
+
+
+def test_a_group_is_its_own_baseline() -> None:
+    returns = jnp.asarray([1.0, 3.0, 5.0, 7.0])
+    np.testing.assert_allclose(group_advantage(returns, scaled=False), [-3.0, -1.0, 1.0, 3.0])
+    np.testing.assert_allclose(
+        group_advantage(returns, scaled=True), np.array([-3, -1, 1, 3]) / np.sqrt(5.0), rtol=1e-5
+    )
+    assert (
+        group_advantage(jnp.full(4, 2.5), scaled=True).tolist() == [0.0] * 4
+    )  # nothing is told apart, and nothing divided by 0
+
+
+def test_divergence_is_never_negative_and_right_on_average() -> None:
+    rng = np.random.default_rng(1)
+    ours, theirs = (jax.nn.log_softmax(jnp.asarray(rng.normal(size=6), jnp.float32)) for _ in range(2))
+    each = divergence(theirs - ours)
+    assert (each >= 0.0).all()
+    exact = float(jnp.exp(ours) @ (ours - theirs))
+    assert float(jnp.exp(ours) @ each) == pytest.approx(exact, rel=1e-5)
+    assert divergence(jnp.float32(0.0)) == 0.0

@@ -222,20 +222,38 @@ class Picky(Coin):
         return after, feedback, Instruction.silent(), Trace.silent()
 
 
-@pytest.fixture(scope="module")
-def trained(key: Array) -> dict[str, Any]:
-    """Twelve blocks in the picky world, of users who live 4 turns, so that little can be learnt about any of them."""
+def taught(key: Array, name: str, config: TrainConfig) -> dict[str, Any]:
+    """Blocks in the picky world, of users who live 4 turns, so that little can be learnt about any of them."""
     env, params = coin_world(user_class=Picky)
     params = params.replace(max_steps_in_episode=4)
-    agent, agent_params = jaxreco.make_agent("ppo", key, env, params, window=4, **SMALL)
+    agent, agent_params = jaxreco.make_agent(name, key, env, params, window=4, **SMALL)
     before = jax.tree.map(np.asarray, agent_params)
-    learner, logs, updates = trainer.begin(key, env, params, agent, agent_params, CONFIG), [], []
-    block = quick_jit(lambda key, params, learner: trainer.block(key, params, learner, env, agent, CONFIG))
-    for _ in range(CONFIG.updates):
+    learner, logs, updates = trainer.begin(key, env, params, agent, agent_params, config), [], []
+    block = quick_jit(lambda key, params, learner: trainer.block(key, params, learner, env, agent, config))
+    for _ in range(config.updates):
         learner, log = block(key, params, learner)
         logs.append(jax.tree.map(float, log))
         updates.append((int(learner.update), int(learner.rollout.turn[0])))
     return {"before": before, "learner": learner, "logs": logs, "updates": updates, "world": (env, params, agent)}
+
+
+def opens_with_the_best(key: Array, done: dict[str, Any]) -> tuple[float, float]:
+    """The share of slates with BEST in the first slot, on users never seen, before and after."""
+    env, params, agent = done["world"]
+
+    def share(key: Array, agent_params: Any) -> Array:
+        ran = rollout(key, env, params, agent, agent_params, users=128, turns=4, trajectory=True)
+        return jnp.mean(ran.trajectory.action[..., 0] == BEST)
+
+    share = quick_jit(share)
+    other = jax.random.fold_in(key, 99)
+    return float(share(other, done["before"])), float(share(other, done["learner"].agent_params))
+
+
+@pytest.fixture(scope="module")
+def trained(key: Array) -> dict[str, Any]:
+    """Twelve blocks of PPO."""
+    return taught(key, "ppo", CONFIG)
 
 
 def test_blocks_log_finite_numbers_and_count(trained: Any) -> None:
@@ -256,19 +274,40 @@ def test_parameters_move_and_descriptions_stay(trained: Any) -> None:
 
 
 def test_training_finds_the_item_that_everybody_wants(trained: Any, key: Array) -> None:
-    """The share of slates with it in the first slot, on users never seen, before and after."""
-    env, params, agent = trained["world"]
-
-    def share(key: Array, agent_params: Any) -> Array:
-        ran = rollout(key, env, params, agent, agent_params, users=128, turns=4, trajectory=True)
-        return jnp.mean(ran.trajectory.action[..., 0] == BEST)
-
-    share = quick_jit(share)
-    other = jax.random.fold_in(key, 99)
-    before, after = float(share(other, trained["before"])), float(share(other, trained["learner"].agent_params))
+    before, after = opens_with_the_best(key, trained)
     assert after > before + 0.2  # 512 slates: a standard error is 0.02
     rewards = [log["reward"] for log in trained["logs"]]
     assert np.mean(rewards[-3:]) > 1.3 * np.mean(rewards[:3])
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("reinforce", {}), ("grpo", {"group": 4}), ("grpo", {"group": 4, "scaled": False, "per_length": True})],
+)
+def test_so_do_the_other_objectives(name: str, more: dict[str, Any], key: Array) -> None:
+    done = taught(key, name, dataclasses.replace(CONFIG, objective=name, **more))
+    before, after = opens_with_the_best(key, done)
+    assert after > before + 0.2
+    assert all(math.isfinite(x) for log in done["logs"] for x in log.values())
+
+
+def test_a_policy_is_held_to_the_one_that_it_began_as(key: Array) -> None:
+    """The more, the less it moves; and what it is held to stays."""
+    few = dataclasses.replace(CONFIG, updates=6)
+    free, held = (taught(key, "ppo", dataclasses.replace(few, kl=kl)) for kl in (1e-6, 30.0))
+    far, near = (done["logs"][-1]["from_reference"] for done in (free, held))
+    assert 0.0 <= near < 0.3 * far
+    assert free["logs"][0]["from_reference"] >= 0.0
+    chex.assert_trees_all_equal(held["learner"].reference, held["before"].net)
+    assert opens_with_the_best(key, held)[1] < opens_with_the_best(key, free)[1]
+
+
+def test_lives_of_a_group_begin_alike(key: Array) -> None:
+    done = taught(key, "grpo", dataclasses.replace(CONFIG, updates=1, objective="grpo", group=4))
+    after = done["learner"].rollout
+    again = trainer._alike(after, 4)
+    for was, now in zip(jax.tree.leaves(after), jax.tree.leaves(again), strict=True):
+        np.testing.assert_array_equal(np.asarray(now)[4:8], np.asarray(was)[[4] * 4])
 
 
 def test_a_copy_of_the_agent_trains_by_path(tmp_path: pathlib.Path, key: Array) -> None:
@@ -287,9 +326,21 @@ def test_a_copy_of_the_agent_trains_by_path(tmp_path: pathlib.Path, key: Array) 
     assert int(learner.update) == 2
 
 
-@pytest.mark.parametrize("wrong", [{"users": 10, "minibatches": 3}, {"updates": 0}, {"turns": 0}, {"epochs": -1}])
-def test_impossible_settings_raise(wrong: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match=r"must be"):
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"users": 10, "minibatches": 3},
+        {"updates": 0},
+        {"turns": 0},
+        {"epochs": -1},
+        {"group": 4},
+        {"objective": "grpo"},
+        {"objective": "grpo", "group": 5},
+        {"objective": "pop"},
+    ],
+)
+def test_impossible_settings_raise(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"must be|did you mean|Did you mean|There is no objective 'pop'"):
         TrainConfig(**wrong)
 
 

@@ -312,9 +312,29 @@ def test_no_key_is_used_twice(key: Array) -> None:
         jax.block_until_ready(life)
 
 
+@pytest.mark.parametrize("name", ["popularity", "random"])
+def test_twins_are_one_person_in_the_same_luck(name: str, key: Array) -> None:
+    """Under one policy without dice they live one life, that of the first without twins; dice of an agent are each one's own."""
+    env, params = coin_world()
+    agent = jaxreco.make_agent(name, key, env, params)
+    run = lambda twins: quick_rollout(  # noqa: E731
+        key, env, params, *agent, users=6, turns=5, tile=8, trajectory=True, twins=twins
+    )
+    alone, beside = run(1), run(3)
+    rewards, actions = (np.asarray(x) for x in (beside.trajectory.reward, beside.trajectory.action))
+    for first in (0, 3):
+        for mine, others in zip(jax.tree.leaves(alone.trajectory), jax.tree.leaves(beside.trajectory), strict=True):
+            np.testing.assert_array_equal(np.asarray(mine)[:, first], np.asarray(others)[:, first])
+        same = actions[:, first : first + 3] == actions[:, first : first + 1]
+        assert same.all() == (name == "popularity")
+        if name == "popularity":
+            np.testing.assert_array_equal(rewards[:, first : first + 3], rewards[:, [first] * 3])
+    assert (rewards[:, 0] != rewards[:, 3]).any()
+
+
 def test_impossible_sizes_are_refused(world: Any, key: Array, begun: Rollout) -> None:
     for users, turns in ((0, 5), (5, 0), (-1, 1)):
-        with pytest.raises(ValueError, match="both must be at least 1"):
+        with pytest.raises(ValueError, match="all must be at least 1"):
             rollout(key, *world, users=users, turns=turns)
     with pytest.raises(ValueError, match="start holds 7 users, not 8"):
         rollout(key, *world, users=8, turns=2, start=begun)

@@ -1,4 +1,4 @@
-"""The PPO objective (Schulman et al. 2017), with a ratio for each slot of a slate."""
+"""What policy gradients ascend, as pure functions: REINFORCE, PPO and GRPO, with a log-probability for each slot of a slate."""
 
 from __future__ import annotations
 
@@ -6,6 +6,34 @@ import jax
 import jax.numpy as jnp
 
 Array = jax.Array
+
+
+def score_function(log_prob: Array, advantage: Array) -> Array:
+    """log pi(a) A, elementwise: its gradient is REINFORCE's (Williams 1992), with whatever baseline the advantage has. All of one shape.
+
+    Args: advantage: may not depend on the policy.
+    """
+    return log_prob * advantage
+
+
+def group_advantage(returns: Array, scaled: bool) -> Array:
+    """f32[G]: how much better each of a group did than the group, which began alike (GRPO; Shao et al. 2024, section 4.1.1).
+
+    Args:
+      returns: f32[G].
+      scaled: in standard deviations of the group, as there; that weighs groups more which hardly differ (Liu et al. 2025, "Understanding
+        R1-Zero-like training", which leaves it out).
+    """
+    better = returns - jnp.mean(returns)
+    return better / (jnp.std(returns) + 1e-6) if scaled else better
+
+
+def divergence(log_ratio: Array) -> Array:
+    """An unbiased estimate of KL(pi || reference) from a sample of pi that is never negative (Schulman 2020, "k3"), elementwise.
+
+    Args: log_ratio: log reference(a) - log pi(a).
+    """
+    return jnp.expm1(log_ratio) - log_ratio
 
 
 def clipped_surrogate(log_ratio: Array, advantage: Array, clip: Array | float) -> Array:

@@ -1,7 +1,7 @@
 """Multi-turn policy gradients: rollout and update as one jitted block; a Python loop over blocks does the rest.
 
 Any agent with `act`, `value` and `replay` whose extras hold `log_prob`, `value`, `slot_value` and `percept` can be
-trained (agents/ppo.py shows them).
+trained (agents/ppo.py shows them). What was done is credited in `learning.credit`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,13 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxreco.base import CLICK, EXAMINED
-from jaxreco.learning.objective import clipped_surrogate, outcome_worth
-from jaxreco.learning.returns import gae
+from jaxreco.learning.credit import OBJECTIVES, OUTCOMES, Batch, credit
+from jaxreco.learning.objective import clipped_surrogate, divergence, score_function
+from jaxreco.names import closest
 from jaxreco.rollout import TILE, Rollout, Trajectory, devices_for, initial, mesh, rollout
 from jaxreco.struct import Struct
 
 Array = jax.Array
-
-OUTCOMES = 3  # of a slot: minutes, share of the item watched, click (all 0 when it was skipped)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,14 +29,20 @@ class TrainConfig:
     """How long and how fast to learn. Static.
 
     Args:
+      objective: "reinforce", "ppo" or "grpo".
       updates: blocks of rollout and update. users: B. turns: T of a block.
       epochs, minibatches: passes over a block and the parts of each; users must be a multiple of minibatches.
       learning_rate: of Adam, falling linearly to a tenth. max_grad_norm: clipped to.
-      trace_decay: lambda of GAE. clip: epsilon of PPO.
+      trace_decay: lambda of GAE, for "ppo". clip: epsilon of PPO, for "ppo" and "grpo".
+      group: G, lives of the same person from the same state in the same luck, for "grpo"; users and minibatches as before.
+      scaled: advantages in standard deviations of the group. per_length: a life's objective is the mean over its slots that were
+        looked at, not their sum. Both as in GRPO (Shao et al. 2024); without them it is that of Liu et al. 2025.
+      kl: weight of the divergence from the policy that training began with.
       entropy, entropy_end: weight of the entropy of the first slot, falling linearly.
       turn_share: weight of the whole turn's advantage in a slot's credit, beside the slot's own part.
     """
 
+    objective: str = "ppo"
     updates: int = 60
     users: int = 512
     turns: int = 32
@@ -48,6 +52,10 @@ class TrainConfig:
     max_grad_norm: float = 1.0
     trace_decay: float = 0.95
     clip: float = 0.2
+    group: int = 1
+    scaled: bool = True
+    per_length: bool = False
+    kl: float = 0.0
     entropy: float = 0.5
     entropy_end: float = 0.3
     turn_share: float = 0.1
@@ -56,9 +64,16 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.users % self.minibatches:
             raise ValueError(f"users ({self.users}) must be a multiple of minibatches ({self.minibatches}).")
-        for name in ("updates", "users", "turns", "epochs", "minibatches"):
+        for name in ("updates", "users", "turns", "epochs", "minibatches", "group"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1.")
+        if self.objective not in OBJECTIVES:
+            raise ValueError(f"There is no objective {self.objective!r}.{closest(self.objective, OBJECTIVES)}")
+        if (self.group > 1) != (self.objective == "grpo") or self.users % self.group:
+            raise ValueError(
+                f"group is {self.group} for {self.objective} and {self.users} users: it must be at least 2 for grpo and 1 for others, and "
+                "users a multiple of it."
+            )
 
 
 class Learner(Struct):
@@ -69,19 +84,7 @@ class Learner(Struct):
     rollout: Rollout  # without trajectory
     worth: Array  # f32[OUTCOMES], running long-run worth of a slot's outcomes
     update: Array  # i32[], blocks done
-
-
-class Batch(Struct):
-    """What an update learns from. Leaves [B, T, ...], users first."""
-
-    percept: Any
-    episode: Array  # i32[B, T]
-    slate: Array  # i32[B, T, K]
-    log_prob: Array  # f32[B, T, K]
-    examined: Array  # bool[B, T, K]
-    earned: Array  # f32[B, T, K], long-run worth of what each slot came to, standardised
-    advantage: Array  # f32[B, T, K]
-    target: Array  # f32[B, T], returns, as standard scores
+    reference: Any  # the network that training began with; None where nothing holds the policy to it
 
 
 def optimiser(config: TrainConfig) -> optax.GradientTransformation:
@@ -100,7 +103,8 @@ def begin(key: Array, env: Any, params: Any, agent: Any, agent_params: Any, conf
     if devices > 1:
         learned = jax.device_put(learned, NamedSharding(mesh(devices), PartitionSpec()))
     agent_params, opt_state, worth, update = learned
-    return Learner(agent_params=agent_params, opt_state=opt_state, rollout=run, worth=worth, update=update)
+    reference = jax.tree.map(jnp.copy, agent_params.net) if config.kl else None  # a block is given its learner's memory
+    return Learner(agent_params, opt_state, run, worth, update, reference)
 
 
 def _learning_devices(config: TrainConfig, agent: Any) -> int:
@@ -113,7 +117,7 @@ def _learning_devices(config: TrainConfig, agent: Any) -> int:
 def block(
     key: Array, params: Any, learner: Learner, env: Any, agent: Any, config: TrainConfig
 ) -> tuple[Learner, dict[str, Array]]:
-    """T turns of B users, then `epochs` passes of PPO over them.
+    """T turns of B users, then `epochs` passes over them.
 
     Args:
       key: of the whole run, the same in every block: turns and shuffles are folded in.
@@ -121,7 +125,7 @@ def block(
 
     Returns: the learner after the block, and scalars f32[] to log.
     """
-    before = learner.rollout
+    before = _alike(learner.rollout, config.group)
     ran = rollout(
         key,
         env,
@@ -132,67 +136,42 @@ def block(
         turns=config.turns,
         start=before,
         trajectory=True,
+        twins=config.group,
     )
     trajectory = ran.trajectory
     assert trajectory is not None
-    learner, batch = digest(trajectory, params, learner, config)
+    agent_params, worth, batch = credit(
+        trajectory, params.catalog, learner.agent_params, learner.worth, learner.update, config
+    )
+    if learner.reference is not None:
+        held_to = agent_params.replace(net=learner.reference)
+        batch = batch.replace(reference=_log_prob(held_to, batch, before.memory, params.catalog, agent, config))
     shuffle = jax.random.fold_in(jax.random.fold_in(key, 0x5EED), learner.update)
     progress = learner.update / config.updates
     agent_params, opt_state, losses = _learn(
-        shuffle, learner.agent_params, learner.opt_state, batch, before.memory, params.catalog, agent, config, progress
+        shuffle, agent_params, learner.opt_state, batch, before.memory, params.catalog, agent, config, progress
     )
-    logs = _logs(trajectory) | losses | {f"worth_{i}": learner.worth[i] for i in range(OUTCOMES)}
+    logs = _logs(trajectory) | losses | {f"worth_{i}": worth[i] for i in range(OUTCOMES)}
     run = ran.replace(trajectory=None)
-    return Learner(agent_params, opt_state, run, learner.worth, learner.update + 1), logs
+    return Learner(agent_params, opt_state, run, worth, learner.update + 1, learner.reference), logs
 
 
-def digest(trajectory: Trajectory, params: Any, learner: Learner, config: TrainConfig) -> tuple[Learner, Batch]:
-    """Credit for what was done: the batch, and the learner with its running statistics of returns and outcomes."""
-    agent_params = learner.agent_params
-    did, feedback = trajectory.extras, trajectory.info["feedback"]
-    advantage = jax.vmap(gae, (1, 1, 0, 1, 1, 1, 1, None), 1)(
-        trajectory.reward,
-        did.value,
-        trajectory.bootstrap[-1],
-        trajectory.info["discount"],
-        trajectory.terminated,
-        trajectory.truncated,
-        trajectory.bootstrap,
-        config.trace_decay,
-    )
-    returns = advantage + did.value
-    rate = jnp.where(learner.update == 0, 1.0, 0.1)
-    mean = agent_params.value_mean + rate * (jnp.mean(returns) - agent_params.value_mean)
-    std = agent_params.value_std + rate * (jnp.std(returns) + 1e-3 - agent_params.value_std)
-    outcome = _outcomes(feedback, params.catalog)
-    examined = feedback.did(EXAMINED)
-    worth = outcome_worth(advantage.ravel(), jnp.sum(outcome, axis=2).reshape(-1, OUTCOMES))
-    worth = learner.worth + rate * (worth - learner.worth)
-    earned = outcome @ worth
-    spread = jnp.sqrt(jnp.mean(earned**2, where=examined)) + 1e-6
-    earned = earned / spread
-    own = jnp.where(examined, earned - did.slot_value[..., None], 0.0)
-    turn = config.turn_share * (advantage - jnp.mean(advantage)) / (jnp.std(advantage) + 1e-6)
-    done = (trajectory.terminated | trajectory.truncated).astype(jnp.int32)
-    batch = Batch(
-        percept=did.percept,
-        episode=jnp.cumsum(done, axis=0) - done,
-        slate=trajectory.action,
-        log_prob=did.log_prob,
-        examined=examined,
-        earned=earned,
-        advantage=own + turn[..., None],
-        target=(returns - mean) / std,
-    )
-    users_first = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), batch)
-    agent_params = agent_params.replace(value_mean=mean, value_std=std)
-    return dataclasses.replace(learner, agent_params=agent_params, worth=worth), users_first
+def _alike(run: Rollout, group: int) -> Rollout:
+    """Each group where its first life is."""
+    if group == 1:
+        return run
+    first = jnp.arange(run.turn.shape[0]) // group * group
+    return jax.tree.map(lambda x: x[first], run)
 
 
-def _outcomes(feedback: Any, catalog: Any) -> Array:
-    """f32[T, B, K, OUTCOMES]: minutes, share of the item watched, click."""
-    duration = catalog.duration[jnp.maximum(feedback.slate, 0)]
-    return jnp.stack([feedback.watch / 60.0, feedback.watch / duration, feedback.did(CLICK)], axis=-1)
+def _log_prob(agent_params: Any, batch: Batch, memory: Any, catalog: Any, agent: Any, config: TrainConfig) -> Array:
+    """f32[B, T, K]: of what was shown, under other parameters; as many users at a time as a minibatch has."""
+
+    def user(one: Any) -> Array:
+        batch, memory = one
+        return agent.replay(agent_params, memory, batch.percept, batch.episode, batch.slate, catalog).log_prob
+
+    return jax.lax.map(user, (batch, memory), batch_size=config.users // config.minibatches)
 
 
 def _learn(
@@ -248,21 +227,33 @@ def _loss(
     config: TrainConfig,
     entropy_weight: Array,
 ) -> tuple[Array, dict[str, Array]]:
-    """PPO's objective over some users' turns, negated, and its parts."""
+    """The objective over some users' turns, negated, and its parts."""
     agent_params = agent_params.replace(net=net)
     again = jax.vmap(agent.replay, (None, 0, 0, 0, 0, None))(
         agent_params, memory, batch.percept, batch.episode, batch.slate, catalog
     )
     log_ratio = again.log_prob - batch.log_prob
+    if config.objective == "reinforce":
+        gained = score_function(again.log_prob, batch.advantage)
+    else:
+        gained = clipped_surrogate(log_ratio, batch.advantage, config.clip)
     # Slots that were not looked at changed nothing: they carry no credit, only noise.
-    surrogate = clipped_surrogate(log_ratio, batch.advantage, config.clip) * batch.examined
-    policy = jnp.mean(jnp.sum(surrogate, axis=-1))
+    gained = gained * batch.examined
+    if config.per_length:
+        length = jnp.sum(batch.examined, axis=(1, 2), keepdims=True)
+        gained = gained * jnp.mean(length) / jnp.maximum(length, 1)
+    policy = jnp.mean(jnp.sum(gained, axis=-1))
     entropy = jnp.mean(again.entropy)
     value = jnp.mean((again.value - batch.target) ** 2)
     looked = jnp.sum(batch.examined) + 1.0
     slot = jnp.sum(jnp.where(batch.examined, (again.slot_value[..., None] - batch.earned) ** 2, 0.0)) / looked
     loss = -policy - entropy_weight * entropy + config.value_weight * (value + slot)
-    logs = {
+    logs = {}
+    if config.kl:
+        apart = jnp.sum(divergence(batch.reference - again.log_prob) * batch.examined, axis=-1)
+        logs["from_reference"] = jnp.mean(apart)
+        loss += config.kl * logs["from_reference"]
+    logs |= {
         "policy": policy,
         "entropy": entropy,
         "value_loss": value,
