@@ -25,19 +25,6 @@ from jaxreco.testing import quick_jit
 Array = jax.Array
 USERS, TURNS, TILE = 8, 12, 8
 NAMES = ("ease", "ease_seq", "item_knn", "linucb", "oracle_greedy", "popularity", "ppo", "random", "static", "thompson")
-    "ease",
-    "ease_seq",
-    "grpo",
-    "item_knn",
-    "linucb",
-    "oracle_greedy",
-    "popularity",
-    "ppo",
-    "random",
-    "reinforce",
-    "static",
-    "thompson",
-)
 SETTINGS: dict[str, Any] = {"ppo": dict(width=16, layers=1, heads=2, window=4)}
 
 

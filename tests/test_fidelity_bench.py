@@ -25,7 +25,8 @@ from jaxreco.envs.jester import world
 from jaxreco.errors import DataError
 from jaxreco.fit.regression import Rows
 from jaxreco.policy_order import Logged, observation
-from jaxreco.users.heads import LEAVE, Classes, Head
+from jaxreco.users.classes import Classes
+from jaxreco.users.heads import LEAVE, Head
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from jaxreco.fit import answers, feedback, finish, fitting, moments, quality, re
 from jaxreco.fit import events as reading
 from jaxreco.fit.fitting import FitConfig
 from jaxreco.fit.regression import Rows
-from jaxreco.users.heads import GAP, Classes, Head
+from jaxreco.users.classes import Classes
+from jaxreco.users.heads import GAP, Head
 from jaxreco.users.network import NetworkConfig
 
 SMALL = NetworkConfig(width=8, layers=1, heads=2, window=8, remembered=8, dropout=0.1)

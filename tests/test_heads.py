@@ -15,13 +15,15 @@ import pytest
 from flax import nnx
 
 from jaxreco.errors import DataError
-from jaxreco.users.heads import EVEN, LOG, Classes, Head, Outlook, standing
+from jaxreco.users.classes import EVEN, LOG, Classes
+from jaxreco.users.heads import Head, Outlook, standing
 
 STARS = Classes("numbers", (1.0, 2.0, 3.0, 5.0), (0.1, 0.2, 0.3, 0.4))
 JOKES = Classes(EVEN, (-10.0, 0.0, 4.0, 10.0), (0.25, 0.25, 0.5))
 HOURS = Classes(LOG, (1.0, 10.0, 100.0, 10000.0), (0.5, 0.25, 0.25))
 DAYS = Classes(LOG, (12.0, 36.0, 84.0, 300.0), (0.5, 0.25, 0.25), step=24.0)
 MONEY = Classes(LOG, (1.0, 10.0, 100.0, 10000.0), (0.5, 0.25, 0.25), tail=1.5)
+GIFTS = Classes(EVEN, (-5.0, 0.0, 100.0, 10000.0), (0.5, 0.25, 0.25), tail=1.5)
 AT = Outlook(jnp.float32(0.7), jnp.float32(1.3))
 
 
@@ -90,7 +92,7 @@ def test_the_location_is_the_sum_of_its_parts():
     assert found.scale == pytest.approx(float(np.exp(1.5 * np.tanh(log_scale / 1.5))), rel=1e-5)
 
 
-@pytest.mark.parametrize("classes", [STARS, JOKES, HOURS, DAYS, MONEY])
+@pytest.mark.parametrize("classes", [STARS, JOKES, HOURS, DAYS, MONEY, GIFTS])
 def test_draws_are_as_frequent_as_they_are_likely(classes):
     head = head_of(classes)
     uniform = (jnp.arange(4000) + 0.5) / 4000
@@ -127,7 +129,7 @@ def test_censoring_is_the_probability_of_at_least_the_time_that_was_seen():
     head = head_of(HOURS)
     for value in (2.0, 40.0, 900.0):
         outcome = int(HOURS.of(np.array([value]))[0])
-        found = head.log_likelihood(AT, jnp.int32(outcome), head.part_above(jnp.float32(value))[outcome])
+        found = head.log_likelihood(AT, jnp.int32(outcome), head.classes.part_above(jnp.float32(value))[outcome])
         assert jnp.exp(found) == pytest.approx(float(head.at_least(AT, jnp.float32(value))), rel=1e-5)
 
 
@@ -180,7 +182,7 @@ def test_a_tail_thins_out_as_it_does_in_the_log():
         return float(((values[1:] + values[:-1]) / 2.0) @ np.diff(x[: len(values)]))
 
     assert MONEY.middle[-1] == pytest.approx(integral(x * density) / integral(density), rel=1e-4)
-    above = head_of(MONEY).part_above(jnp.float32(1000.0))[-1]
+    above = MONEY.part_above(jnp.float32(1000.0))[-1]
     assert above == pytest.approx(1.0 - integral(density[x <= 1000.0]) / integral(density), rel=1e-3)
     values = np.random.default_rng(0).pareto(1.5, 20_000) + 1.0
     found = Classes.of_quantiles(values, 20, LOG)
@@ -188,17 +190,23 @@ def test_a_tail_thins_out_as_it_does_in_the_log():
     assert found.middle[-1] == pytest.approx(
         values[values >= found.edges[-2]].mean(), rel=0.1
     )  # it is 6 times that if they are even in their logarithm
-    assert Classes.of_quantiles(values, 20, EVEN).tail == 0.0
+    with_nothing = Classes.of_quantiles(np.append(values, np.zeros(500)), 20, EVEN)  # no logarithm of 0
+    assert with_nothing.tail == pytest.approx(1.5, abs=0.1)
+    assert with_nothing.middle[-1] == pytest.approx(values[values >= with_nothing.edges[-2]].mean(), rel=0.1)
+    assert with_nothing.middle[-2] == pytest.approx(np.mean(with_nothing.edges[-3:-1]))
 
 
 def test_the_steepest_tail_and_none():
     assert Classes.of_quantiles(np.append(np.full(1000, 5.0), [1.0, 1e6]), 4, LOG).tail > 3.0
     assert Classes.of_quantiles(np.geomspace(1.0, 100.0, 1000), 4, LOG).tail == pytest.approx(0.0, abs=0.05)
+    assert (
+        Classes.of_quantiles(np.linspace(-10.0, 10.0, 1000), 20).tail == 0.0
+    )  # it hardly reaches beyond where it begins
     assert Classes.of_quantiles(100.0 - np.geomspace(1.0, 50.0, 1000), 4, LOG).tail == 0.0
 
 
 def test_classes_survive_json():
-    for classes in (STARS, JOKES, DAYS, MONEY):
+    for classes in (STARS, JOKES, DAYS, GIFTS):
         assert Classes.read(json.loads(json.dumps(dataclasses.asdict(classes)))) == classes
     with pytest.raises(DataError, match="fit the user model again"):
         Classes.read({"kind": "even"})
@@ -217,9 +225,9 @@ def test_classes_survive_json():
 def test_impossible_classes_are_refused(kind, edges, share, words):
     with pytest.raises(DataError, match=words):
         Classes(kind, edges, share)
-    for tail in (-1.0, math.inf, 1.0):
+    for tail, begins in ((-1.0, 1.0), (math.inf, 1.0), (1.0, 0.0)):
         with pytest.raises(DataError, match="A tail of"):
-            Classes(EVEN, (0.0, 1.0, 2.0), (0.5, 0.5), tail=tail)
+            Classes(EVEN, (-1.0, begins, 2.0), (0.5, 0.5), tail=tail)
 
 
 def test_what_was_said_counts_the_more_the_more_was_said():

@@ -22,7 +22,8 @@ from jaxreco.fit import finish
 from jaxreco.fit.regression import Rows
 from jaxreco.users import factors
 from jaxreco.users import heads as user_heads
-from jaxreco.users.heads import LOG, Classes, Head
+from jaxreco.users.classes import LOG, Classes
+from jaxreco.users.heads import Head
 
 PEOPLE, SLATES = 60, 6
 

@@ -16,8 +16,9 @@ from jaxreco import base
 from jaxreco.base import CLICK, LIKE, Context, EnvParams
 from jaxreco.testing import check_env
 from jaxreco.users import heads as heads_module
+from jaxreco.users.classes import LOG, Classes
 from jaxreco.users.factors import FORESEEN, RANK, Factors
-from jaxreco.users.heads import LOG, Classes, Head
+from jaxreco.users.heads import Head
 from jaxreco.users.network import FEATURES, NetworkConfig, UserNetwork
 from jaxreco.users.transformer import HEADS, LearnedUser, StandIns, _times_shown, learned
 

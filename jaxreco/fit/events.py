@@ -15,7 +15,7 @@ from jaxreco.errors import DataError
 from jaxreco.fit import feedback
 from jaxreco.fit.feedback import Said
 from jaxreco.struct import Struct
-from jaxreco.users.heads import Classes
+from jaxreco.users.classes import Classes
 from jaxreco.users.network import FEATURES
 
 Array = jax.Array

@@ -11,7 +11,8 @@ import numpy as np
 
 from jaxreco.base import COMMENT, LIKE, SHARE
 from jaxreco.data.log import Log
-from jaxreco.users.heads import EVEN, EVENT_HEADS, LOG, Classes, standing
+from jaxreco.users.classes import EVEN, LOG, Classes
+from jaxreco.users.heads import EVENT_HEADS, standing
 from jaxreco.users.network import UserNetwork
 
 Array = jax.Array

@@ -15,8 +15,9 @@ from jaxreco.fit.factors import Answers
 from jaxreco.fit.fitting import Task
 from jaxreco.fit.quality import Judged
 from jaxreco.fit.regression import Rows
+from jaxreco.users.classes import Classes
 from jaxreco.users.factors import Factors
-from jaxreco.users.heads import LIFT, Classes, Head
+from jaxreco.users.heads import LIFT, Head
 from jaxreco.users.network import UserNetwork
 
 ALL = ("value", "like", "comment", "share", "watch", *moments.MOMENT_HEADS)

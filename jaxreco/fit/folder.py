@@ -33,8 +33,9 @@ from jaxreco.learning import checkpoint
 from jaxreco.report import fit_page, reliability
 from jaxreco.run import Run
 from jaxreco.struct import Struct
+from jaxreco.users.classes import Classes
 from jaxreco.users.factors import Factors
-from jaxreco.users.heads import EVENT_HEADS, Classes, Head
+from jaxreco.users.heads import EVENT_HEADS, Head
 from jaxreco.users.network import NetworkConfig, UserNetwork
 
 FORMAT = 4

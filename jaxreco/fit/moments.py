@@ -23,12 +23,11 @@ from jaxreco.fit.events import HOUR_S, Windows
 from jaxreco.fit.factors import Answers
 from jaxreco.fit.fitting import Task, states_of
 from jaxreco.fit.regression import Rows
+from jaxreco.users.classes import LOG, Classes
 from jaxreco.users.heads import (
     EVENT_HEADS,
-    LOG,
     NEW_H,
     NOT_SIMPLE,
-    Classes,
     click_features,
     gap_features,
     leave_features,

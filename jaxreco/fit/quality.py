@@ -10,7 +10,8 @@ import numpy as np
 from jaxreco.evaluation import RESAMPLES
 from jaxreco.fit import regression
 from jaxreco.fit.regression import Rows
-from jaxreco.users.heads import Classes, Head
+from jaxreco.users.classes import Classes
+from jaxreco.users.heads import Head
 
 BINS, FEWEST = 10, 100  # bins of a reliability diagram, and the rows that each has at least
 

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxreco.users.heads import Classes, Head, Outlook
+from jaxreco.users.classes import Classes
+from jaxreco.users.heads import Head, Outlook
 
 Array = jax.Array
 

@@ -20,7 +20,8 @@ from jaxreco.errors import JaxrecoError
 from jaxreco.nn.transformer import Block, dropped
 from jaxreco.ring import Ring
 from jaxreco.struct import Struct
-from jaxreco.users.heads import HEARD, Classes, heads_of
+from jaxreco.users.classes import Classes
+from jaxreco.users.heads import HEARD, heads_of
 
 Array = jax.Array
 

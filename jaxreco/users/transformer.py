@@ -23,11 +23,11 @@ from jaxreco.ring import Ring
 from jaxreco.struct import Struct, param
 from jaxreco.users import asking as decoding
 from jaxreco.users.asking import REACH, Asking
+from jaxreco.users.classes import Classes
 from jaxreco.users.factors import Factors, Leaning, foreseen
 from jaxreco.users.heads import (
     EVENT_HEADS,
     NEW_H,
-    Classes,
     Head,
     click_features,
     gap_features,
