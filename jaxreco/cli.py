@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxreco import (
+    cli_agents,
     cli_annotate,
     cli_bench,
     cli_content,
@@ -159,6 +160,7 @@ cli_say.add(app)
 cli_bench.add(app)
 cli_train.add(app)
 cli_sessions.add(app)
+cli_agents.add(app)
 cli_annotate.add(app)
 cli_data.add(app)
 cli_fit.add(app)

@@ -186,6 +186,12 @@ def agent_factory(name: str) -> Callable[..., Any]:
     raise ValueError(f"There is no agent {name!r}.{closest(name, _AGENTS)} A path to a Python file works too.")
 
 
+def agent_source(name: str) -> str:
+    """The Python file of an agent, by registered name or by path. Raises ValueError as `agent_factory` does."""
+    factory = agent_factory(name)
+    return inspect.getsource(sys.modules[factory.__module__])
+
+
 def benchmark(name: str) -> Callable[..., Any]:
     """The `run(*, quick, ...)` of a registered benchmark; it returns a report.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 from typing import Any
@@ -15,6 +16,7 @@ from conftest import coin_world
 from typer.testing import CliRunner
 
 from jaxreco import cli, cli_rollout, files, registry, runtime
+from jaxreco.agents import popularity
 from jaxreco.errors import JaxrecoError
 
 
@@ -319,3 +321,30 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
         fail()
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+# -- agents --------------------------------------------------------------------------------------------------
+
+
+def test_fork_copies_an_agent_that_then_runs(tmp_path):
+    mine = tmp_path / "my_agent.py"
+    result = run("agents", "fork", "popularity", mine)
+    assert result.exit_code == 0, result.output
+    assert f"jaxreco rollout --agent {mine}" in result.output
+    assert mine.read_text() == pathlib.Path(popularity.__file__).read_text()
+    assert run("rollout", "--env", "Coin-v0", "--agent", mine, "--users", 4, "--turns", 2).exit_code == 0
+    assert "jaxreco train --agent" in run("agents", "fork", "grpo", tmp_path / "mine.py").output
+    again = tmp_path / "again.py"
+    assert run("agents", "fork", mine, again).exit_code == 0  # of one's own
+    assert again.read_text() == mine.read_text()
+
+
+def test_fork_refuses_what_cannot_be(tmp_path):
+    there = tmp_path / "there.py"
+    there.write_text("mine\n")
+    refused(run("agents", "fork", "popularity", there), "there.py", "--force")
+    assert there.read_text() == "mine\n"
+    refused(run("agents", "fork", "poplarity", tmp_path / "a.py"), "'poplarity'", "popularity")
+    refused(run("agents", "fork", "popularity", tmp_path / "a.txt"), ".py")
+    assert run("agents", "fork", "popularity", there, "--force").exit_code == 0
+    assert there.read_text() != "mine\n"
