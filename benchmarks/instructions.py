@@ -10,32 +10,26 @@ think aloud, giving reasons in every turn. Following, farming and the faithfulne
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
 import pathlib
 import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-import jaxreco
-from jaxreco import agents as agent_files
-from jaxreco import envs as env_files
 from jaxreco import files
-from jaxreco.benchmarks import faithfulness, following
+from jaxreco.benchmarks import faithfulness, following, trained
 from jaxreco.benchmarks.farmer import Farmer
-from jaxreco.benchmarks.report import Report, Row, plain_table
-from jaxreco.evaluation import Life, interval, live
-from jaxreco.learning import checkpoint, trainer
+from jaxreco.benchmarks.report import Report, Row, over, plain_table
+from jaxreco.evaluation import Life, live
+from jaxreco.learning import trainer
 from jaxreco.names import closest
 from jaxreco.population import override
 from jaxreco.registry import make, make_agent
 from jaxreco.report.standing import Estimate, words
 from jaxreco.talk.grammar import INTENTS
-from jaxreco.talk.hearing import HEARINGS, hard_of_hearing
+from jaxreco.talk.hearing import HEARINGS
 
 # The worlds: parameters of the user, and a trait that all users share.
 WORLDS: dict[str, tuple[dict[str, float], dict[str, float]]] = {
@@ -59,8 +53,6 @@ METRICS = ("reward", "sessions_30d")
 TEMPERATURE = 0.2  # of every learning agent when it is evaluated: one for all, so that nothing is chosen for one
 LEARNER = "ppo"
 MOMENTS = 512  # at most, whose traces are tested
-# 97.5 % quantiles of Student's t with 1, 2, ... degrees of freedom, for 2, 3, ... seeds.
-STUDENT = (np.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
 @dataclasses.dataclass
@@ -96,31 +88,18 @@ class Setting:
 
     def _trained(self, name: str, variant: str, seed: int) -> tuple[Any, Any, Any, Any]:
         env, params = self.make(name, **REASONS.get(variant, {}))
-        key = jax.random.key(seed)
-        plain, agent_params = make_agent(LEARNER, jax.random.fold_in(key, 0), env, params)
-        agent = hard_of_hearing(plain, variant if variant in HEARINGS else "real")
-        key = jax.random.fold_in(key, 1)
-        learner = trainer.begin(key, env, params, agent, agent_params, self.train)
-        meta = checkpoint.describe(env, LEARNER, plain, self.train)
-        folder = self._folder(name, variant, seed)
-        if folder is not None and checkpoint.latest(folder) is not None:
-            learner, _ = checkpoint.restore(folder, learner, meta)
-        else:
-            for update in range(self.train.updates):
-                self.say(f"{name}, {variant}, seed {seed}: update {update + 1} of {self.train.updates}")
-                learner, _ = trainer.block(key, params, learner, env, agent, self.train)
-            if folder is not None:
-                checkpoint.save(folder.absolute(), learner, meta)
-        # On the device, whether trained or read: rules index the parameters with what they trace.
-        agent_params = jax.tree.map(jnp.asarray, learner.agent_params)
+        agent, agent_params = trained.learner(
+            LEARNER, jax.random.key(seed), env, params, self.train,
+            hearing=variant if variant in HEARINGS else "real",
+            folder=self._folder(name, variant, seed),
+            say=lambda text: self.say(f"{name}, {variant}, seed {seed}: {text}"),
+        )  # fmt: skip
         return env, params, agent, agent_params.replace(temperature=np.float32(TEMPERATURE))
 
     def _folder(self, name: str, variant: str, seed: int) -> pathlib.Path | None:
-        """Where a trained learner is kept: by world, hearing and seed, and by all else that makes it what it is."""
-        if self.runs is None:
-            return None
-        made_by = repr((_sources(), self.data and str(self.data), sorted(self.world.items()), self.train))
-        return self.runs / f"{self.env_id}-{name}-{variant}-{seed}-{hashlib.sha256(made_by.encode()).hexdigest()[:12]}"
+        """Where a trained learner is kept."""
+        made_by = (self.data and str(self.data), sorted(self.world.items()), self.train)
+        return trained.place(self.runs, f"{self.env_id}-{name}-{variant}-{seed}", *made_by)
 
     def lives(self, name: str, variant: str) -> list[Life]:
         """The lives of the table, of each seed: other users than those of the training."""
@@ -135,16 +114,6 @@ class Setting:
         """The lives of the table's users of one seed under an agent."""
         key = jax.random.fold_in(jax.random.key(seed), 2)
         return live(key, env, params, agent, agent_params, users=self.users)
-
-
-@functools.cache
-def _sources() -> str:
-    """A digest of the Python that trains: library, agents and worlds."""
-    digest = hashlib.sha256()
-    for folder in sorted({folder for package in (jaxreco, agent_files, env_files) for folder in package.__path__}):
-        for file in sorted(pathlib.Path(folder).rglob("*.py")):
-            digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
 
 
 def _as_if_deaf(name: str, variant: str) -> str:
@@ -263,7 +232,7 @@ def _reasons(setting: Setting, names: tuple[str, ...], rows: list[Row]) -> Any:
 
 def _measured(setting: Setting, name: str, variant: str) -> dict[str, Estimate]:
     """The metrics of a learner."""
-    return {metric: _over(_columns(setting.lives(name, variant), metric)) for metric in METRICS}
+    return {metric: over(_columns(setting.lives(name, variant), metric)) for metric in METRICS}
 
 
 def _gain(setting: Setting, name: str, variant: str, than: str, rows: list[Row]) -> tuple[str, str]:
@@ -271,7 +240,7 @@ def _gain(setting: Setting, name: str, variant: str, than: str, rows: list[Row])
     gains = {}
     for metric in METRICS:
         one, other = (_columns(setting.lives(name, v), metric) for v in (variant, than))
-        gains[metric] = _over(one - other)
+        gains[metric] = over(one - other)
         against = f"{LEARNER} ({_protocol(name, than)})"
         rows.append(_row(setting, metric, gains[metric], _protocol(name, variant), against=against))
     gain, base = gains["reward"], float(_columns(setting.lives(name, than), "reward").mean())
@@ -281,16 +250,6 @@ def _gain(setting: Setting, name: str, variant: str, than: str, rows: list[Row])
 def _columns(lives: list[Life], metric: str) -> np.ndarray:
     """f64[seeds, users]."""
     return np.stack([life.column(metric) for life in lives])
-
-
-def _over(values: np.ndarray) -> Estimate:
-    """Mean and interval of f64[seeds, users]: over users for one seed, over seeds (Student's t) for more."""
-    if len(values) == 1:
-        return Estimate(*interval(values[0]))
-    means = values.mean(axis=1)
-    student = STUDENT[min(len(means), len(STUDENT)) - 1]
-    half = float(student * means.std(ddof=1) / np.sqrt(len(means)))
-    return Estimate(float(means.mean()), float(means.mean()) - half, float(means.mean()) + half)
 
 
 def _draw(path: pathlib.Path, bars: dict[str, dict[str, Estimate]], setting: Setting) -> None:
@@ -363,7 +322,7 @@ def _over_seeds(found: list[dict[str, Estimate]]) -> dict[str, Estimate]:
     if len(found) == 1:
         return found[0]
     common = [what for what in found[0] if all(what in each for each in found)]
-    return {what: _over(np.array([[each[what].value] for each in found])) for what in common}
+    return {what: over(np.array([[each[what].value] for each in found])) for what in common}
 
 
 def _hundredths(estimate: Estimate | None) -> str:
@@ -395,11 +354,11 @@ def _farming(setting: Setting, rows: list[Row]) -> Any:
         setting.say(f"farming: {name}")
         agent_params = agent.init(jax.random.key(0), env, params.catalog)
         lives[name] = [setting.live(env, params, agent, agent_params, seed=0)]
-        found = [_over(_columns(lives[name], metric)) for metric in METRICS]
+        found = [over(_columns(lives[name], metric)) for metric in METRICS]
         rows += [_row(setting, m, f, "default", agent=name, seeds=1) for m, f in zip(METRICS, found, strict=True)]
         less = ""
         if name != "obedient":
-            difference = _over(_columns(lives[name], "reward") - _columns(lives["obedient"], "reward"))
+            difference = over(_columns(lives[name], "reward") - _columns(lives["obedient"], "reward"))
             rows.append(_row(setting, "reward", difference, "default", agent=name, against="obedient", seeds=1))
             less = f"{words(difference, sign=True)} {difference.verdict}"
         table.add_row(name, *(words(f) for f in found), less)

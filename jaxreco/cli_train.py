@@ -21,9 +21,6 @@ from jaxreco.progress import progress_bar
 
 EXIT_INTERRUPTED = 130
 EVERY = 20  # updates between two checkpoints
-TEMPERATURES = (0.3, 0.1, 0.03)
-TRIAL_USERS = 256  # for the choice of the temperature; others than those of the table
-TRIAL_HOURS = 168.0  # of their lives: a week tells temperatures apart in a quarter of the time of a month
 KEYS = {"agent": 0, "train": 1, "trial": 2, "table": 3, "sessions": 4}  # every use of the seed has its own key
 GUESSED_RATE = 5_000  # user-turns a second a core, to say roughly how long training will take
 
@@ -407,7 +404,7 @@ def _compare(
     with progress_bar(console) as bar:
         task = bar.add_task("temperature", total=100, words="")
         progress = functools.partial(_move, bar, task)
-        agent_params, temperature = choose_temperature(job, agent_params, seed, progress)
+        agent_params, chosen = choose_temperature(job, agent_params, seed, progress)
         oracles = ORACLES if job.config.get("plan") else ORACLES[:1]
         for name in _rows((*BASELINES, ours, *oracles), ours, job.params.user):
             task = bar.add_task(name, total=100, words="")
@@ -426,7 +423,7 @@ def _compare(
         "seed": job.config["seed"],
         "blind": bool(job.config.get("blind")),
         "updates": job.train.updates if updates is None else updates,
-        "temperature": "none" if temperature is None else f"{temperature:g}",
+        "temperature": "none" if chosen is None else f"{chosen:g}",
         "commit": provenance.commit(),
         "versions": provenance.versions(),
         "device": provenance.device(),
@@ -452,27 +449,10 @@ def _move(bar: Any, task: Any, share: float) -> None:
 def choose_temperature(
     job: Job, agent_params: Any, seed: int, progress: Callable[[float], None] = lambda share: None
 ) -> tuple[Any, float | None]:
-    """The parameters with the temperature of best reward over other users than the table's, and that temperature.
+    """As `learning.temperature` does, by other users than the table's."""
+    from jaxreco.learning import temperature
 
-    While it learns an agent explores; how sharply to choose afterwards is a choice like any other, made on users of
-    its own. None for an agent without a temperature.
-    """
-    import numpy as np
-
-    from jaxreco.evaluation import Life, live, longest_first
-
-    if not hasattr(agent_params, "temperature"):
-        return agent_params, None
-    horizon = np.minimum(np.float32(job.params.horizon_hours), np.float32(TRIAL_HOURS))
-    params = job.params.replace(horizon_hours=horizon)
-    lives: dict[float, Life] = {}
-    for i, temperature in enumerate(TEMPERATURES):
-        trial = agent_params.replace(temperature=np.float32(temperature))
-        key, order = _key(seed, "trial"), longest_first(lives.values())
-        lives[temperature] = live(key, job.env, params, job.agent, trial, users=TRIAL_USERS, order=order)
-        progress((i + 1) / len(TEMPERATURES))
-    best = max(lives, key=lambda t: float(np.mean(lives[t].column("reward"))))
-    return agent_params.replace(temperature=np.float32(best)), best
+    return temperature.choose(_key(seed, "trial"), job.env, job.params, job.agent, agent_params, progress)
 
 
 def _key(seed: int, use: str) -> Any:

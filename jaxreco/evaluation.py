@@ -26,6 +26,7 @@ class Life:
     finished: np.ndarray  # bool[B]
     seconds: float
     overlap: float  # mean share of items that two users' latest slates have in common
+    slates: np.ndarray  # i32[B, K], the latest
 
     def column(self, metric: str) -> np.ndarray:
         """f64[B]: a metric of the results table, one value a user. Raises KeyError for an unknown metric."""
@@ -39,9 +40,12 @@ def _ratio(a: Any, b: Any) -> np.ndarray:
 METRICS: dict[str, Callable[[Tally], np.ndarray]] = {
     "turns_per_session": lambda t: _ratio(t.turns, t.sessions),
     "minutes": lambda t: np.asarray(t.minutes, np.float64),
-    "sessions_30d": lambda t: np.asarray(t.sessions, np.float64),
+    "sessions_30d": lambda t: np.asarray(t.early, np.float64),
     "gap_hours": lambda t: _ratio(t.gap_hours, t.gaps),
     "churn": lambda t: np.asarray(t.churned, np.float64),
+    "d1": lambda t: np.minimum(np.asarray(t.day1, np.float64), 1.0),
+    "d7": lambda t: np.minimum(np.asarray(t.day7, np.float64), 1.0),
+    "d30": lambda t: np.minimum(np.asarray(t.day30, np.float64), 1.0),
     "reward": lambda t: np.asarray(t.reward, np.float64),
     "followed": lambda t: np.where(np.asarray(t.asked) > 0, _ratio(t.followed, t.asked), np.nan),
 }
@@ -97,6 +101,7 @@ def live(
         finished=found.finished,
         seconds=time.perf_counter() - began,
         overlap=overlap(found.slate[(found.slate >= 0).all(axis=1)]),
+        slates=found.slate,
     )
 
 
@@ -119,7 +124,7 @@ class _Ends(Struct):
 
 
 def _ends(lanes: Lanes) -> _Ends:
-    return _Ends(lanes.tally, lanes.finished, lanes.state.last.slate)
+    return _Ends(lanes.tally, lanes.finished, lanes.slate)
 
 
 def overlap(slates: np.ndarray, pairs: int = 20_000, seed: int = 0) -> float:

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxreco.base import EMPTY
 from jaxreco.ring import restart
 from jaxreco.rollout import TILE, Tally, act, begin, mesh, tally_of, turn_keys, user_keys
 from jaxreco.rollout import step as world_step
@@ -37,6 +38,7 @@ class Lanes(Struct):
     begins: Array  # bool, the agent has seen nothing of this episode
     tally: Tally  # of the first episode
     finished: Array  # bool, the first episode is over
+    slate: Array  # i32[L, K], the latest of the first episode, EMPTY before it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +116,10 @@ def _begin(key: Array, params: Any, users: Array, env: Any, devices: int) -> Lan
         state = jax.vmap(lambda user: begin(key, user, env, params))(users)
         no = jnp.zeros_like(users, bool)
         zero = jax.tree.map(lambda x: jnp.broadcast_to(x, users.shape), Tally.zero())
-        return Lanes(user=users, turn=jnp.zeros_like(users), state=state, begins=~no, tally=zero, finished=no)
+        blank = jnp.full_like(state.last.slate, EMPTY)
+        return Lanes(
+            user=users, turn=jnp.zeros_like(users), state=state, begins=~no, tally=zero, finished=no, slate=blank
+        )
 
     return _each(devices, enter, shared=2)(key, params, users)
 
@@ -169,8 +174,9 @@ def _step(key: Array, params: Any, lanes: Lanes, slate: Array, env: Any, devices
         info = {name: value for name, value in step.info.items() if name != "final_observation"}
         over = step.terminated | step.truncated
         first = 1.0 - lanes.finished
-        turn = jax.vmap(tally_of, (0, 0, None))(step.reward, info, params)
+        turn = jax.vmap(tally_of, (0, 0, None))(step.reward, step.info, params)
         tally = jax.tree.map(lambda a, b: a + first * b, lanes.tally, turn)
-        return Lanes(lanes.user, lanes.turn + 1, step.state, over, tally, lanes.finished | over), info
+        shown = jnp.where(lanes.finished[:, None], lanes.slate, info["feedback"].slate)
+        return Lanes(lanes.user, lanes.turn + 1, step.state, over, tally, lanes.finished | over, shown), info
 
     return _each(devices, work, shared=2)(key, params, lanes, slate)

@@ -50,6 +50,7 @@ _BENCHMARKS: dict[str, str | Callable[..., Any]] = {
     "instructions": "jaxreco.benchmarks.instructions:run",
     "mechanisms": "jaxreco.benchmarks.mechanisms:run",
     "ranking": "jaxreco.benchmarks.ranking:run",
+    "retention": "jaxreco.benchmarks.retention:run",
     "throughput": "jaxreco.benchmarks.throughput:run",
     "usersim": "jaxreco.benchmarks.usersim:run",
 }
@@ -143,6 +144,13 @@ def make(
     env, params = factory(**statics)
     env.check(params)
     return env, params
+
+
+def takes_data(id: str) -> bool:
+    """Whether a world is made from real data. Raises ValueError for an unknown world, with the nearest names."""
+    if id not in _ENVS:
+        raise ValueError(f"There is no world {id!r}.{closest(id, _ENVS)}")
+    return "data" in inspect.signature(_load(_ENVS[id])).parameters
 
 
 def _no_user_model(id: str, user_model: str | os.PathLike[str]) -> str:

@@ -23,6 +23,7 @@ from jaxreco.struct import Struct
 Array = jax.Array
 
 TILE = 256  # users a tile, for agents that do not say otherwise: what fits into a core's cache (docs/speed.md)
+MONTH_H = 720.0  # thirty days
 _OVERHEARD = 0x0EA5
 _RESET_TURN = 0xFFFFFFFF  # the turn whose key draws the user: no rollout gets there
 
@@ -43,6 +44,10 @@ class Tally(Struct):
     comments: Array
     shares: Array
     churned: Array  # 1 if lost
+    early: Array  # sessions begun in the first 30 days
+    day1: Array  # sessions begun in the second day: hours 24 to 48
+    day7: Array  # in the eighth
+    day30: Array  # in the thirty-first, which a horizon of 744 hours holds
     invalid: Array  # slots
     asked: Array  # slates that had an instruction to answer
     followed: Array  # of those, how many did (satisfies.follows)
@@ -51,7 +56,7 @@ class Tally(Struct):
     def zero(cls) -> Tally:
         """Before the first turn: one session has begun, nothing else."""
         zeros = {name: jnp.float32(0.0) for name in cls.__dataclass_fields__}
-        return cls(**{**zeros, "sessions": jnp.float32(1.0)})
+        return cls(**{**zeros, "sessions": jnp.float32(1.0), "early": jnp.float32(1.0)})
 
 
 class Metrics(Struct):
@@ -320,7 +325,7 @@ def _turn(
         kept = Trajectory(obs, action, after.reward, after.terminated, after.truncated, bootstrap, info, extras)
     over = after.terminated | after.truncated
     memory = jax.vmap(lambda o, m: restart(o, agent.reset(agent_params), m))(over, memory)
-    metrics = jax.vmap(_count, (0, 0, 0, 0, None))(metrics, after.reward, over, info, params)
+    metrics = jax.vmap(_count, (0, 0, 0, 0, None))(metrics, after.reward, over, after.info, params)
     return (after.state, memory, metrics), kept
 
 
@@ -341,8 +346,15 @@ def _final_values(
     return jax.lax.cond(jnp.any(broken_off), values, lambda: jnp.zeros(broken_off.shape))
 
 
-def tally_of(reward: Array, info: dict[str, Array], params: EnvParams) -> Tally:
-    """One turn of one user."""
+def tally_of(reward: Array, info: dict[str, Any], params: EnvParams) -> Tally:
+    """One turn of one user. Args: info, the step's, with its `final_observation`."""
+    returned, clock = info["returned"], info["final_observation"].clock
+
+    def between(first: float, last: float) -> Array:
+        """Whether a session begins between these hours of the life."""
+        return (returned & (clock >= first) & (clock < last)).astype(jnp.float32)
+
+    day1, day7, day30 = (between(24.0 * day, 24.0 * (day + 1)) for day in (1, 7, 30))
     return Tally(
         turns=jnp.float32(1.0),
         sessions=info["returned"].astype(jnp.float32),
@@ -357,6 +369,10 @@ def tally_of(reward: Array, info: dict[str, Array], params: EnvParams) -> Tally:
         comments=info["comments"].astype(jnp.float32),
         shares=info["shares"].astype(jnp.float32),
         churned=info["churned"].astype(jnp.float32),
+        early=between(0.0, MONTH_H),
+        day1=day1,
+        day7=day7,
+        day30=day30,
         invalid=info["invalid"].astype(jnp.float32),
         asked=info["asked"].astype(jnp.float32),
         followed=info["followed"].astype(jnp.float32),
@@ -368,7 +384,8 @@ def _count(metrics: Metrics, reward: Array, done: Array, info: dict[str, Array],
     turn = tally_of(reward, info, params)
     first = (metrics.episodes == 0).astype(jnp.float32)
     total = jax.tree.map(jnp.add, metrics.total, turn)
-    total = total.replace(sessions=total.sessions + done)  # the next episode opens with a session
+    # The next episode opens with a session.
+    total = total.replace(sessions=total.sessions + done, early=total.early + done)
     return Metrics(
         life=jax.tree.map(lambda a, b: a + first * b, metrics.life, turn),
         total=total,

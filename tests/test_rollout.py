@@ -209,6 +209,16 @@ def test_a_user_runs_on_the_documented_keys(world: Any, key: Array, begun: Rollo
     np.testing.assert_allclose(state.clock, seven.state.clock[i], rtol=1e-4)
 
 
+def clocks(hours: np.ndarray, done: np.ndarray) -> np.ndarray:
+    """f64[T, B]: hours of the episode at the end of each turn."""
+    found, now = np.zeros_like(hours), np.zeros(hours.shape[1])
+    for turn in range(len(hours)):
+        now = now + hours[turn]
+        found[turn] = now
+        now = np.where(done[turn], 0.0, now)
+    return found
+
+
 def test_tallies_are_the_sums_of_the_trajectory(seven: Rollout) -> None:
     t = jax.tree.map(np.asarray, seven.trajectory)
     done = t.terminated | t.truncated
@@ -221,10 +231,13 @@ def test_tallies_are_the_sums_of_the_trajectory(seven: Rollout) -> None:
         likes=info["likes"], comments=info["comments"], shares=info["shares"], churned=t.terminated,
         invalid=info["invalid"], sessions=info["returned"], asked=info["asked"], followed=info["followed"],
     )  # fmt: skip
+    clock = clocks(np.asarray(info["hours"], np.float64), done)
+    days = {"day1": (24.0, 48.0), "day7": (168.0, 192.0), "day30": (720.0, 744.0), "early": (0.0, 720.0)}
+    counts |= {name: info["returned"] & (clock >= low) & (clock < high) for name, (low, high) in days.items()}
     assert set(counts) == set(Tally.__dataclass_fields__)
     for name, value in counts.items():
         life, total = np.sum(value * first, axis=0), np.sum(value, axis=0)
-        if name == "sessions":  # each episode opens with one
+        if name in ("sessions", "early"):  # each episode opens with one
             life, total = life + 1, total + 1 + done.sum(axis=0)
         np.testing.assert_allclose(getattr(seven.metrics.life, name), life, rtol=1e-5, err_msg=name)
         np.testing.assert_allclose(getattr(seven.metrics.total, name), total, rtol=1e-5, err_msg=name)
