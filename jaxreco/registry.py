@@ -164,7 +164,8 @@ def make_agent(name: str, key: Any, env: Any, params: Any, **static: Any) -> tup
 
     Agents that are fitted to a log (`needs_log`) get the world's own, or one simulated beforehand. The key is consumed.
 
-    Raises ValueError for an unknown agent or setting (with the nearest names), or a file without `make`.
+    Raises ValueError for an unknown agent or setting (with the nearest names), a file without `make`, or with an agent whose first
+    slate cannot be shown.
     """
     import jax
 
@@ -182,7 +183,12 @@ def make_agent(name: str, key: Any, env: Any, params: Any, **static: Any) -> tup
         from jaxreco.logs import interactions
 
         extra["log"] = interactions(key_log, env, params)
-    return agent, agent.init(key_init, env, catalog, **extra)
+    agent_params = agent.init(key_init, env, catalog, **extra)
+    if name.endswith(".py"):
+        from jaxreco.agent_check import check_agent
+
+        check_agent(name, jax.random.fold_in(key_init, 1), env, params, agent, agent_params)
+    return agent, agent_params
 
 
 def agent_factory(name: str) -> Callable[..., Any]:

@@ -47,3 +47,9 @@ def test_the_replay_page_runs_and_names_the_agents_of_the_benchmark():
     )
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(fidelity.AGENTS)
+
+
+def test_the_page_of_agents_names_them_all():
+    rows = [line for line in (DOCS / "agents.md").read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert set(registry.agents()) <= named
