@@ -23,7 +23,7 @@ from jaxreco.benchmarks import faithfulness, following, trained
 from jaxreco.benchmarks.farmer import Farmer
 from jaxreco.benchmarks.report import Report, Row, over, plain_table
 from jaxreco.evaluation import Life, live
-from jaxreco.learning import trainer
+from jaxreco.learning.config import TrainConfig
 from jaxreco.names import closest
 from jaxreco.population import override
 from jaxreco.registry import make, make_agent
@@ -64,7 +64,7 @@ class Setting:
     world: dict[str, Any]
     users: int
     seeds: int
-    train: trainer.TrainConfig
+    train: TrainConfig
     runs: pathlib.Path | None
     say: Callable[[str], None]
     learners: dict[tuple[str, str, int], tuple[Any, Any, Any, Any]] = dataclasses.field(default_factory=dict)
@@ -157,7 +157,7 @@ def run(
     chosen = _chosen("agent", agents, (LEARNER, "obedient", "popularity"))
     names = QUICK_WORLDS if quick else tuple(WORLDS)
     names = _chosen("variant", worlds, tuple(WORLDS)) if worlds else names
-    train = trainer.TrainConfig(updates=updates or (30 if quick else 80))
+    train = TrainConfig(updates=updates or (30 if quick else 80))
     setting = Setting(
         env, data, world or {}, users or (512 if quick else 4096), seeds or (1 if quick else 5), train, runs, say
     )

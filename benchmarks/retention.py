@@ -21,7 +21,8 @@ from jaxreco.benchmarks import trained
 from jaxreco.benchmarks.report import Report, Row, Say, over, plain_table
 from jaxreco.evaluation import Life, live, longest_first
 from jaxreco.evaluation import score as place_of
-from jaxreco.learning import temperature, trainer
+from jaxreco.learning import temperature
+from jaxreco.learning.config import TrainConfig
 from jaxreco.names import closest
 from jaxreco.report.standing import ORACLES, ZERO, Estimate, words
 from jaxreco.rollout import begin
@@ -53,7 +54,7 @@ class World:
     params: Any
     users: int
     seeds: int
-    train: trainer.TrainConfig
+    train: TrainConfig
     runs: pathlib.Path | None
     data: pathlib.Path | None
 
@@ -119,7 +120,7 @@ def run(
 def _protocol(size: dict[str, int]) -> str:
     return (
         f"{size['users']:,} users, {size['seeds']} seed(s), first episode of at most {HORIZON_H:g} hours, same users and randomness for all agents of "
-        f"a seed; {', '.join(LEARNERS)} are trained for {size['updates']} updates of {trainer.TrainConfig.users} users x {trainer.TrainConfig.turns} "
+        f"a seed; {', '.join(LEARNERS)} are trained for {size['updates']} updates of {TrainConfig.users} users x {TrainConfig.turns} "
         "turns, and their temperature is chosen on other users"
     )
 
@@ -155,7 +156,7 @@ def _world(name: str, data: pathlib.Path | None, runs: pathlib.Path | None, size
     data = data if data is not None and registry.takes_data(name) else None
     env, params = registry.make(name, data=data)
     params = params.replace(horizon_hours=np.float32(HORIZON_H))
-    train = trainer.TrainConfig(updates=size["updates"])
+    train = TrainConfig(updates=size["updates"])
     return World(name, env, params, size["users"], size["seeds"], train, runs, data)
 
 

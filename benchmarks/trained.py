@@ -15,6 +15,7 @@ from jaxreco import agents as agent_files
 from jaxreco import envs as env_files
 from jaxreco.benchmarks.report import Say
 from jaxreco.learning import checkpoint, trainer
+from jaxreco.learning.config import TrainConfig
 from jaxreco.registry import make_agent
 from jaxreco.talk.hearing import Hearing, hard_of_hearing
 
@@ -24,7 +25,7 @@ def learner(
     key: jax.Array,
     env: Any,
     params: Any,
-    config: trainer.TrainConfig,
+    config: TrainConfig,
     *,
     hearing: Hearing = "real",
     folder: pathlib.Path | None = None,

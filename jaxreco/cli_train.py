@@ -172,7 +172,7 @@ def build(config: dict[str, Any]) -> Job:
     """The world, the agent and its parameters of a config. Raises ValueError, one sentence, for what cannot be."""
     import jaxreco
     from jaxreco import registry
-    from jaxreco.learning.trainer import TrainConfig
+    from jaxreco.learning.config import TrainConfig
     from jaxreco.talk.hearing import hard_of_hearing
 
     agent = registry.agent_factory(config["agent"])()
@@ -231,7 +231,7 @@ def _begun(asked: dict[str, Any], out: pathlib.Path | None) -> tuple[runs.Run, J
 def _training(agent: str, asked: dict[str, int | None]) -> dict[str, Any]:
     """All of TrainConfig's fields, so that a run stays what it was when defaults change: as asked, as the agent has it, as usual."""
     from jaxreco import registry
-    from jaxreco.learning.trainer import TrainConfig
+    from jaxreco.learning.config import TrainConfig
 
     given = {name: value for name, value in asked.items() if value is not None}
     for name, value in given.items():

@@ -15,7 +15,8 @@ from conftest import coin_world
 import jaxreco
 from jaxreco.errors import JaxrecoError
 from jaxreco.learning import checkpoint
-from jaxreco.learning.trainer import TrainConfig, begin, block
+from jaxreco.learning.config import TrainConfig
+from jaxreco.learning.trainer import begin, block
 
 TINY = dict(width=16, layers=1, heads=2, window=4)
 CONFIG = TrainConfig(updates=4, users=8, turns=4, epochs=2, minibatches=8)  # as test_train_cli has it: compiled once

@@ -138,7 +138,7 @@ def test_the_interval_of_faithfulness_is_over_users() -> None:
 
 def test_a_kept_learner_is_that_of_its_world_data_and_training(tmp_path: pathlib.Path) -> None:
     def folder(data: Any = None, world: dict[str, Any] | None = None, updates: int = 3, runs: Any = tmp_path) -> Any:
-        config = instructions.trainer.TrainConfig(updates=updates)
+        config = instructions.TrainConfig(updates=updates)
         setting = instructions.Setting("Feed-v0", data, world or {}, 8, 1, config, runs, lambda text: None)
         return setting._folder("default", "real", 0)
 

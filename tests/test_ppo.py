@@ -20,7 +20,7 @@ from jaxreco import base
 from jaxreco.agents import ppo
 from jaxreco.base import CLICK, EMPTY, EXAMINED, Event, Feedback, Instruction, Trace
 from jaxreco.learning import trainer
-from jaxreco.learning.trainer import TrainConfig
+from jaxreco.learning.config import TrainConfig
 from jaxreco.rollout import Rollout, rollout
 from jaxreco.talk.reading import Requests
 from jaxreco.testing import quick_jit

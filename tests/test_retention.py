@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -16,6 +17,7 @@ from jaxreco.benchmarks import retention
 from jaxreco.benchmarks.retention import best_baseline, diversity, ndcg, scores
 from jaxreco.evaluation import live
 from jaxreco.learning import temperature
+from jaxreco.learning.config import TrainConfig
 
 
 def test_ndcg_by_hand():
@@ -64,12 +66,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry._AGENTS, "ppo", lambda: ppo.make(width=8, layers=1, heads=2, window=4))
     monkeypatch.setattr(retention, "HORIZON_H", 96.0)
     monkeypatch.setattr(temperature, "USERS", 8)
-    real = retention.trainer.TrainConfig
-    monkeypatch.setattr(
-        retention.trainer, "TrainConfig", lambda **given: real(**{"users": 16, "turns": 4, "minibatches": 2, **given})
+    brief = dataclasses.make_dataclass(
+        "Brief", [("users", int, 16), ("turns", int, 4), ("minibatches", int, 2)], bases=(TrainConfig,), frozen=True
     )
-    monkeypatch.setattr(retention.trainer.TrainConfig, "users", 16, raising=False)
-    monkeypatch.setattr(retention.trainer.TrainConfig, "turns", 4, raising=False)
+    monkeypatch.setattr(retention, "TrainConfig", brief)
 
 
 def test_agents_side_by_side(small: None, tmp_path: pathlib.Path):

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxreco.base import CLICK, EXAMINED
+from jaxreco.learning.config import TrainConfig
 from jaxreco.learning.objective import group_advantage, outcome_worth
 from jaxreco.learning.returns import gae
 from jaxreco.rollout import Trajectory
 from jaxreco.struct import Struct
 
-if TYPE_CHECKING:
-    from jaxreco.learning.trainer import TrainConfig
-
 Array = jax.Array
 
-OBJECTIVES = ("reinforce", "ppo", "grpo")
 OUTCOMES = 3  # of a slot: minutes, share of the item watched, click (all 0 when it was skipped)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from jaxreco.learning import checkpoint, trainer
+from jaxreco.learning.config import TrainConfig
 from jaxreco.registry import make, make_agent
 
 
@@ -20,7 +21,7 @@ def block(world: str, agent_name: str, users: int, world_options: dict[str, Any]
     env, params = make(world, **world_options)
     key = jax.random.key(0)
     agent, agent_params = make_agent(agent_name, key, env, params)
-    config = trainer.TrainConfig(users=users, minibatches=min(16, users))
+    config = TrainConfig(users=users, minibatches=min(16, users))
     learner = checkpoint.settle(trainer.begin(key, env, params, agent, agent_params, config))
 
     def run() -> None:
