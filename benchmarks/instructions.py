@@ -24,7 +24,7 @@ from jaxreco.benchmarks.farmer import Farmer
 from jaxreco.benchmarks.report import Report, Row, over, plain_table
 from jaxreco.evaluation import Life, live
 from jaxreco.learning.config import TrainConfig
-from jaxreco.names import closest
+from jaxreco.names import several
 from jaxreco.population import override
 from jaxreco.registry import make, make_agent
 from jaxreco.report.standing import Estimate, words
@@ -154,9 +154,9 @@ def run(
     Raises ValueError for an agent that this benchmark does not measure, or a variant of the world that it does not have.
     """
     began = time.perf_counter()
-    chosen = _chosen("agent", agents, (LEARNER, "obedient", "popularity"))
+    chosen = several(agents, (LEARNER, "obedient", "popularity"), "The benchmark instructions measures no agent")
     names = QUICK_WORLDS if quick else tuple(WORLDS)
-    names = _chosen("variant", worlds, tuple(WORLDS)) if worlds else names
+    names = several(worlds, tuple(WORLDS), "The benchmark instructions measures no variant") if worlds else names
     train = TrainConfig(updates=updates or (30 if quick else 80))
     setting = Setting(
         env, data, world or {}, users or (512 if quick else 4096), seeds or (1 if quick else 5), train, runs, say
@@ -180,15 +180,6 @@ def run(
         benchmark="instructions", protocol=protocol, mode=mode, wall_s=time.perf_counter() - began,
         rows=[dataclasses.replace(row, mode=mode, world=env) for row in rows], notes=notes, tables=tables,
     )  # fmt: skip
-
-
-def _chosen(what: str, asked: str, able: tuple[str, ...]) -> tuple[str, ...]:
-    """The names that were asked for, with commas, or all. Raises ValueError for others than those that there are."""
-    chosen = able if asked == "all" else tuple(dict.fromkeys(name.strip() for name in asked.split(",")))
-    for name in chosen:
-        if name not in able:
-            raise ValueError(f"The benchmark instructions measures no {what} {name!r}.{closest(name, able)}")
-    return chosen
 
 
 # -- worth ---------------------------------------------------------------------------------------------------

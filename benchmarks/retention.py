@@ -18,13 +18,13 @@ import numpy as np
 
 from jaxreco import files, registry
 from jaxreco.benchmarks import trained
-from jaxreco.benchmarks.report import Report, Row, Say, over, plain_table
+from jaxreco.benchmarks.report import Report, Row, Say, over, plain_table, under
 from jaxreco.evaluation import Life, live, longest_first
 from jaxreco.evaluation import score as place_of
 from jaxreco.learning import temperature
 from jaxreco.learning.config import TrainConfig
-from jaxreco.names import closest
-from jaxreco.report.standing import ORACLES, ZERO, Estimate, words
+from jaxreco.names import several
+from jaxreco.report.standing import ORACLES, ZERO, Estimate, score_of, words
 from jaxreco.rollout import begin
 from jaxreco.users import mindset
 
@@ -70,9 +70,8 @@ class World:
         return agent, temperature.choose(trial, self.env, self.params, agent, agent_params)[0]
 
 
-Kept = dict[
-    str, np.ndarray
-]  # what became of the users of one agent: f64[seeds, users] by metric; coverage f64[seeds, 1]
+# What became of the users of one agent: f64[seeds, users] by metric; coverage f64[seeds, 1].
+Kept = dict[str, np.ndarray]
 
 
 def run(
@@ -100,14 +99,17 @@ def run(
     """
     began = time.perf_counter()
     usual = QUICK if quick else FULL
-    chosen = _chosen(agents, AGENTS[:-1] if quick else AGENTS)
+    chosen = several(agents, AGENTS, "The benchmark retention has no row for")
+    if quick and agents == "all":
+        chosen = chosen[:-1]  # the oracle that plans takes long
+    chosen = tuple(name for name in AGENTS if name in chosen)
     asked = {"users": users, "seeds": seeds, "updates": updates}
     size = {name: usual[name] if value is None else value for name, value in asked.items()}
     report = Report("retention", _protocol(size), "quick" if quick else "full", 0.0)
     found = {}
     for name in dict.fromkeys(part.strip() for part in env.split(",")):
         world = _world(name, data, runs, size)
-        found[name] = _kept(world, _those(chosen, world.params.user), lambda text, name=name: say(f"{name}, {text}"))  # type: ignore[misc]
+        found[name] = _kept(world, registry.who_can_live(chosen, world.params.user), under(name, say))
         _add(report, world, found[name])
     report.notes += _remarks(size)
     if plot is not None:
@@ -136,22 +138,6 @@ def _remarks(size: dict[str, int]) -> list[str]:
     return notes if size["seeds"] > 1 else [*notes, "One seed: training with another may end elsewhere."]
 
 
-def _chosen(asked: str, able: tuple[str, ...]) -> tuple[str, ...]:
-    """The agents that were asked for, in the order of the table."""
-    names = able if asked == "all" else tuple(name.strip() for name in asked.split(","))
-    for name in names:
-        if name not in AGENTS:
-            raise ValueError(f"The benchmark retention has no row for {name!r}.{closest(name, AGENTS)}")
-    return tuple(name for name in AGENTS if name in names)
-
-
-def _those(names: tuple[str, ...], user_params: Any) -> list[str]:
-    """Who can live with these users: without a mindset there is nothing for privileged agents to read."""
-    if mindset.readable(user_params):
-        return list(names)
-    return [name for name in names if not registry.agent_factory(name)().privileged]
-
-
 def _world(name: str, data: pathlib.Path | None, runs: pathlib.Path | None, size: dict[str, int]) -> World:
     data = data if data is not None and registry.takes_data(name) else None
     env, params = registry.make(name, data=data)
@@ -174,7 +160,7 @@ def _kept(world: World, names: list[str], say: Say) -> dict[str, Kept]:
             told = f"seed {seed + 1} of {world.seeds}: {name}"
             say(told)
             own = jax.random.fold_in(base, 2 + AGENTS.index(name))
-            agent, its_params = world.agent(name, own, seed, lambda text, told=told: say(f"{told}, {text}"))  # type: ignore[misc]
+            agent, its_params = world.agent(name, own, seed, under(told, say))
             say(f"{told}, {at + 1} of {len(names)}, its users")
             order = longest_first(lives.values())
             lives[name] = live(key, world.env, world.params, agent, its_params, users=world.users, order=order)
@@ -242,15 +228,7 @@ def scores(found: dict[str, Kept]) -> dict[str, Estimate]:
             for name, m in means.items()
         }
         return {name: over(values[:, None]) for name, values in each.items()}
-    return {name: _resampled(found, name, zero, one) for name in found}
-
-
-def _resampled(found: dict[str, Kept], name: str, zero: str, one: str, resamples: int = 1000) -> Estimate:
-    """Of one seed: users are resampled together for all three that a score depends on."""
-    rewards = np.stack([found[each]["reward"][0] for each in (name, zero, one)])
-    rng, n = np.random.default_rng(0), rewards.shape[1]
-    drawn = [place_of(*rewards[:, rng.integers(n, size=n)].mean(axis=1)) for _ in range(resamples)]
-    return Estimate(place_of(*rewards.mean(axis=1)), *(float(x) for x in np.nanpercentile(drawn, [2.5, 97.5])))
+    return {name: score_of(np.stack([found[each]["reward"][0] for each in (name, zero, one)])) for name in found}
 
 
 def best_baseline(found: dict[str, Kept]) -> str | None:

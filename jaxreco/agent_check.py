@@ -23,9 +23,7 @@ def check_agent(name: str, key: Array, env: Any, params: Any, agent: Any, agent_
     catalog, more = params.catalog, {}
     if getattr(agent, "privileged", False):
         catalog, more = params.truth(catalog), {"truth": (state, params)}
-    found = jax.jit(lambda key, memory, obs: agent.act(key, agent_params, memory, obs, catalog, **more))(
-        key_act, agent.reset(agent_params), obs
-    )
+    found = jax.jit(agent.act)(key_act, agent_params, agent.reset(agent_params), obs, catalog, **more)
     if not isinstance(found, tuple) or len(found) != 3:
         raise ValueError(
             f"act of {name} returns {_count(found)}: let it return three values, the slate, the memory and extras (or None)."
@@ -51,9 +49,7 @@ def _refuse_shape(name: str, env: Any, params: Any, action: Any) -> None:
     if action.shape != shape or not jnp.issubdtype(action.dtype, kind):
         wanted = f"{'floats' if kind is np.floating else 'whole numbers'} of shape {shape}"
         raise ValueError(
-            f"{name} shows {action.dtype} of shape {action.shape}, and {env.name} takes {wanted}: return i32[obs.slate.shape[0]] of a slate."
-            if env.action_mode == "slate"
-            else f"{name} shows {action.dtype} of shape {action.shape}, and {env.name} takes {wanted}."
+            f"{name} shows {action.dtype} of shape {action.shape}, and {env.name} takes {wanted}: let act return these."
         )
 
 

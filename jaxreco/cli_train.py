@@ -395,7 +395,7 @@ def _compare(
 ) -> tuple[Any, Any]:
     """(Standing of all rows, the trained agent's parameters with the temperature that was chosen)."""
     import jaxreco
-    from jaxreco import provenance
+    from jaxreco import provenance, registry
     from jaxreco.evaluation import Life, live, longest_first
     from jaxreco.report.standing import BASELINES, ORACLES, Standing
 
@@ -406,7 +406,8 @@ def _compare(
         progress = functools.partial(_move, bar, task)
         agent_params, chosen = choose_temperature(job, agent_params, seed, progress)
         oracles = ORACLES if job.config.get("plan") else ORACLES[:1]
-        for name in _rows((*BASELINES, ours, *oracles), ours, job.params.user):
+        above, below = (registry.who_can_live(names, job.params.user) for names in (BASELINES, oracles))
+        for name in (*above, ours, *below):
             task = bar.add_task(name, total=100, words="")
             agent, its_params = job.agent, agent_params
             if name != ours:
@@ -430,16 +431,6 @@ def _compare(
         "wall_s": time.perf_counter() - began,
     }
     return Standing(lives, ours, made), agent_params
-
-
-def _rows(names: tuple[str, ...], ours: str, user_params: Any) -> list[str]:
-    """Those that can live with these users: without a mindset there is nothing for privileged agents to read."""
-    from jaxreco import registry
-    from jaxreco.users import mindset
-
-    if mindset.readable(user_params):
-        return list(names)
-    return [name for name in names if name == ours or not registry.agent_factory(name)().privileged]
 
 
 def _move(bar: Any, task: Any, share: float) -> None:

@@ -9,7 +9,7 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.abc import InspectLoader
 from types import ModuleType
 from typing import Any
@@ -187,7 +187,7 @@ def make_agent(name: str, key: Any, env: Any, params: Any, **static: Any) -> tup
     if name.endswith(".py"):
         from jaxreco.agent_check import check_agent
 
-        check_agent(name, jax.random.fold_in(key_init, 1), env, params, agent, agent_params)
+        check_agent(name, jax.random.key(0), env, params, agent, agent_params)
     return agent, agent_params
 
 
@@ -198,6 +198,14 @@ def agent_factory(name: str) -> Callable[..., Any]:
     if name.endswith(".py"):
         return _from_file(name).make
     raise ValueError(f"There is no agent {name!r}.{closest(name, _AGENTS)} A path to a Python file works too.")
+
+
+def who_can_live(names: Iterable[str], user_params: Any) -> list[str]:
+    """Those agents that can live with these users: without a mindset there is nothing for privileged ones to read."""
+    from jaxreco.users import mindset
+
+    readable = mindset.readable(user_params)
+    return [name for name in names if readable or not agent_factory(name)().privileged]
 
 
 def agent_source(name: str) -> str:

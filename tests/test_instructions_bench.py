@@ -12,6 +12,7 @@ import pytest
 from conftest import SMALL
 
 import jaxreco
+from jaxreco import names
 from jaxreco.benchmarks import faithfulness, following, instructions, report
 from jaxreco.benchmarks.farmer import Farmer
 from jaxreco.evaluation import live
@@ -123,7 +124,7 @@ def test_what_the_benchmark_does_not_measure_is_refused() -> None:
         instructions.run(worlds="default, honor0")
     with pytest.raises(ValueError, match=r"measures no agent .poplarity.\. Did you mean popularity\?"):
         instructions.run(agents="poplarity")
-    assert instructions._chosen("variant", "rho0, default,rho0", tuple(instructions.WORLDS)) == ("rho0", "default")
+    assert names.several("rho0, default,rho0", tuple(instructions.WORLDS), "") == ("rho0", "default")
 
 
 def test_the_interval_of_faithfulness_is_over_users() -> None:

@@ -19,7 +19,7 @@ class TrainConfig:
       epochs, minibatches: passes over a block and the parts of each; users must be a multiple of minibatches.
       learning_rate: of Adam, falling linearly to a tenth. max_grad_norm: clipped to.
       trace_decay: lambda of GAE, for "ppo". clip: epsilon of PPO, for "ppo" and "grpo".
-      group: G, lives of the same person from the same state in the same luck, for "grpo"; users and minibatches as before.
+      group: G, lives of the same person from the same state in the same luck, for "grpo"; users must be a multiple of it.
       scaled: advantages in standard deviations of the group. per_length: a life's objective is the mean over its slots that were
         looked at, not their sum. Both as in GRPO (Shao et al. 2024); without them it is that of Liu et al. 2025.
       kl: weight of the divergence from the policy that training began with.

@@ -195,12 +195,7 @@ def _loss(
     looked = jnp.sum(batch.examined) + 1.0
     slot = jnp.sum(jnp.where(batch.examined, (again.slot_value[..., None] - batch.earned) ** 2, 0.0)) / looked
     loss = -policy - entropy_weight * entropy + config.value_weight * (value + slot)
-    logs = {}
-    if config.kl:
-        apart = jnp.sum(divergence(batch.reference - again.log_prob) * batch.examined, axis=-1)
-        logs["from_reference"] = jnp.mean(apart)
-        loss += config.kl * logs["from_reference"]
-    logs |= {
+    logs = {
         "policy": policy,
         "entropy": entropy,
         "value_loss": value,
@@ -208,6 +203,10 @@ def _loss(
         "clipped": jnp.mean(jnp.abs(log_ratio) > config.clip),
         "kl": -jnp.mean(log_ratio),
     }
+    if config.kl:
+        apart = jnp.sum(divergence(batch.reference - again.log_prob) * batch.examined, axis=-1)
+        logs["from_reference"] = jnp.mean(apart)
+        loss += config.kl * logs["from_reference"]
     return loss, logs
 
 

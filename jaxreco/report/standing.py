@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxreco import files
-from jaxreco.evaluation import METRICS, RESAMPLES, Life, interval, score
+from jaxreco.evaluation import RESAMPLES, Life, interval, score
 
 ORACLES = ("oracle_greedy", "oracle_plan")  # the better of those that were run is the one of a world's scale
 ZERO = ("random", "popularity", "static")  # the best of them is the zero of a world's scale
@@ -81,7 +81,7 @@ class Standing:
 
     def estimates(self, agent: str) -> dict[str, Estimate]:
         """Every column of an agent's row."""
-        found = {metric: self._estimate(agent, metric) for metric in METRICS}
+        found = {metric: self._estimate(agent, metric) for metric in COLUMNS if metric != "score"}
         return {**found, "score": self.score(agent)}
 
     def _estimate(self, agent: str, metric: str) -> Estimate:
@@ -95,13 +95,9 @@ class Standing:
         if self.one is None:
             return Estimate(float("nan"))
         rewards = np.stack([self.lives[name].column("reward") for name in (agent, self.zero, self.one)])
-        value = score(*rewards.mean(axis=1))
-        n = rewards.shape[1]
-        if agent in (self.zero, self.one) or n < 2:
-            return Estimate(value)
-        rng = np.random.default_rng(0)
-        draws = [score(*rewards[:, rng.integers(n, size=n)].mean(axis=1)) for _ in range(RESAMPLES)]
-        return Estimate(value, *(float(x) for x in np.nanpercentile(draws, [2.5, 97.5])))
+        if agent in (self.zero, self.one):
+            return Estimate(score(*rewards.mean(axis=1)))
+        return score_of(rewards)
 
     def difference(self, metric: str, other: str) -> Estimate:
         """Ours less another's, user by user."""
@@ -226,6 +222,16 @@ class Standing:
     def _users(self, agent: str, metric: str) -> int:
         """How many users a row is about: those who have a value."""
         return int((~np.isnan(self.lives[agent].column(metric))).sum()) if metric == "followed" else self.made["users"]
+
+
+def score_of(rewards: np.ndarray) -> Estimate:
+    """The score and its interval of f64[3, users], the rewards under an agent, the zero and the one: users are resampled for all three."""
+    value, n = score(*rewards.mean(axis=1)), rewards.shape[1]
+    if n < 2:
+        return Estimate(value)
+    rng = np.random.default_rng(0)
+    draws = [score(*rewards[:, rng.integers(n, size=n)].mean(axis=1)) for _ in range(RESAMPLES)]
+    return Estimate(value, *(float(x) for x in np.nanpercentile(draws, [2.5, 97.5])))
 
 
 def words(estimate: Estimate, sign: bool = False) -> str:

@@ -128,9 +128,11 @@ class Classes:
         edges = jnp.asarray(self.edges, jnp.float32)
         if self.kind == NUMBERS:
             return edges[at]
-        low, high, thinning = edges[at], edges[at + 1], jnp.asarray(self.thinning, jnp.float32)[at]
-        steep = jnp.maximum(thinning, 1e-6)
-        place = jnp.where(thinning > 0.0, -jnp.log1p(part * jnp.expm1(-steep)) / steep, part)
+        low, high, place = edges[at], edges[at + 1], part
+        if self.tail:
+            thinning = jnp.asarray(self.thinning, jnp.float32)[at]
+            steep = jnp.maximum(thinning, 1e-6)
+            place = jnp.where(thinning > 0.0, -jnp.log1p(part * jnp.expm1(-steep)) / steep, part)
         ratio = high / jnp.where(low > 0.0, low, high)  # not asked for where low is not above 0
         found = jnp.where(jnp.asarray(self.by_logarithm)[at], low * ratio**place, low + part * (high - low))
         return jnp.round(found / self.step) * self.step if self.step else found

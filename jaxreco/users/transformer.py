@@ -391,11 +391,15 @@ def learned(
     """The people of a mechanistic world as learned users: what draws them is the network's word, and what data know is theirs.
 
     Args: factors: by head of events. histories i32[P, M], what each row of the population took, -1 before the first. said: by head,
-      leaves [P, ...], what they said in the log; nothing was said where a head is missing. gaps: leaves [P]; without, all are new. asking: with category i32[I], of items, and
-      `others` that know theirs; without, wishes are the prior's.
+      leaves [P, ...], what they said in the log; nothing was said where a head is missing. gaps: leaves [P]; without, all are new.
+      asking: with category i32[I], of items, and `others` that know theirs; without, wishes are the prior's.
     """
     traits, weights = params.population.traits, params.population.weights
-    tallies = {name: said.get(name, _alike(Tally.nothing(name), len(histories))) for name in feedback if name != "gap"}
+    tallies = {
+        name: said[name] if name in said else _alike(Tally.nothing(name), len(histories))
+        for name in feedback
+        if name != "gap"
+    }
     lately = np.zeros((len(histories), 0), np.int32)
     if asking is not None and category is not None:
         last = np.pad(histories, ((0, 0), (REACH, 0)), constant_values=-1)[:, -REACH:]
