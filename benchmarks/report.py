@@ -133,7 +133,12 @@ def plain_table(*columns: str, title: str | None = None, words: int = 0) -> Tabl
 
 
 def over(values: np.ndarray) -> Estimate:
-    """Mean and 95 % interval of f64[seeds, users]: over users (bootstrap) for one seed, over seeds (Student's t) for more."""
+    """Mean and 95 % interval of f64[seeds, users]: over users (bootstrap) for one seed, over seeds (Student's t) for more.
+
+    A single number has none.
+    """
+    if values.size == 1:
+        return Estimate(float(values[0, 0]))
     if len(values) == 1:
         return Estimate(*interval(values[0]))
     means = values.mean(axis=1)

@@ -24,7 +24,7 @@ from jaxreco.evaluation import score as place_of
 from jaxreco.learning import temperature
 from jaxreco.learning.config import TrainConfig
 from jaxreco.names import several
-from jaxreco.report.standing import ORACLES, ZERO, Estimate, score_of, words
+from jaxreco.report.standing import ORACLES, ZERO, Estimate, narrow, score_of, words
 from jaxreco.rollout import begin
 from jaxreco.users import mindset
 
@@ -39,10 +39,14 @@ FULL = {"users": 4096, "seeds": 5, "updates": 60}
 OF_LIVES = ("reward", "sessions_30d", "turns_per_session", "minutes", "gap_hours", "d1", "d7", "d30", "churn")
 OF_SLATES = ("diversity", "ndcg")
 COMPARED = ("reward", "sessions_30d")
-HEADS = {
-    "reward": "reward", "score": "score", "sessions_30d": "sessions", "turns_per_session": "turns a\nsession", "gap_hours": "hours\nbetween",
-    "d1": "day 1", "d7": "day 7", "d30": "day 30", "churn": "lost", "ndcg": "NDCG", "diversity": "diversity", "coverage": "coverage",
-}  # fmt: skip
+# Two tables of a world: what became of users, and what they were shown.
+TABLES = (
+    {
+        "reward": "reward", "score": "score", "sessions_30d": "sessions", "turns_per_session": "turns a\nsession",
+        "gap_hours": "hours\nbetween", "churn": "lost",
+    },
+    {"d1": "day 1", "d7": "day 7", "d30": "day 30", "ndcg": "NDCG", "diversity": "diversity", "coverage": "coverage"},
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,13 +244,14 @@ def best_baseline(found: dict[str, Kept]) -> str | None:
 def _add(report: Report, world: World, found: dict[str, Kept]) -> None:
     report.rows += list(_rows(world, found))
     places = scores(found)
-    metrics = [m for m in HEADS if m == "score" or m in next(iter(found.values()))]
-    table = plain_table(world.id, *(HEADS[m] for m in metrics), words=1)
-    table.padding = (0, 1, 0, 0)
-    for name, kept in found.items():
-        cells = [places.get(name) if m == "score" else over(kept[m]) for m in metrics]
-        table.add_row(name, *("-" if cell is None else words(cell) for cell in cells))
-    report.tables.append(table)
+    for heads in TABLES:
+        metrics = [m for m in heads if m == "score" or m in next(iter(found.values()))]
+        table = plain_table(world.id, *(heads[m] for m in metrics), words=1)
+        table.padding = (0, 1, 0, 0)
+        for name, kept in found.items():
+            cells = [places.get(name) if m == "score" else over(kept[m]) for m in metrics]
+            table.add_row(name, *("-" if one is None else narrow(words(one)) for one in cells))
+        report.tables.append(table)
     best = best_baseline(found)
     learners = [name for name in found if name in LEARNERS]
     if best is None or not learners:
@@ -286,13 +291,12 @@ def _draw(path: pathlib.Path, worlds: dict[str, dict[str, Kept]]) -> None:
 
     figure = Figure(figsize=(5.0 * len(worlds), 4.2), layout="constrained")
     for axes, (world, found) in zip(np.ravel(figure.subplots(1, len(worlds))), worlds.items(), strict=True):
-        for name, kept in found.items():
-            if "ndcg" not in kept:
-                continue
+        shown = {name: kept for name, kept in found.items() if "ndcg" in kept}
+        for at, (name, kept) in enumerate(sorted(shown.items(), key=lambda one: float(one[1]["ndcg"].mean()))):
             x, y = (float(kept[m].mean()) for m in ("ndcg", "sessions_30d"))
             kind = "C1" if name in LEARNERS else "0.6" if name in ORACLES else "C0"
             axes.scatter(x, y, color=kind, s=28, zorder=2)
-            axes.annotate(name, (x, y), xytext=(5, 3), textcoords="offset points", fontsize=8)
+            axes.annotate(name, (x, y), xytext=(5, (5, -11)[at % 2]), textcoords="offset points", fontsize=8)
         axes.set_xlabel("NDCG of slates by tastes")
         axes.set_ylabel("sessions in 30 days")
         axes.set_title(world, fontsize=10)

@@ -335,7 +335,7 @@ SMALL_FEED = ("n_items=60", "n_creators=8", "n_users=32", "slate_size=4", "histo
 
 def test_short_figures_for_a_narrow_terminal():
     cells = {"0.03 ±0.01": ".03±.01", "-0.74 ±0.02": "-.74±.02", "10.5 ±0.4": "10.5±.4", "2,090 ±135": "2,090±135"}
-    assert {cell: standing._short(cell) for cell in cells} == cells
+    assert {cell: standing.narrow(cell) for cell in cells} == cells
 
 
 @pytest.mark.slow

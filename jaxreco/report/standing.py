@@ -126,7 +126,7 @@ class Standing:
             row = self.estimates(agent)
             style = "bold" if agent == self.ours else None
             cells = (words(row[metric]) for metric in columns)
-            table.add_row(agent, *(_short(cell) if compact else cell for cell in cells), style=style)
+            table.add_row(agent, *(narrow(cell) if compact else cell for cell in cells), style=style)
         return table
 
     def _differences(self) -> Table:
@@ -247,7 +247,7 @@ def words(estimate: Estimate, sign: bool = False) -> str:
     return f"{value:{plus},.{digits}f} ±{half:.{digits}f}"
 
 
-def _short(cell: str) -> str:
+def narrow(cell: str) -> str:
     """The same figures in fewer columns: ".34±.03"."""
     return re.sub(r"(?<!\d)0\.", ".", cell.replace(" ", ""))
 
