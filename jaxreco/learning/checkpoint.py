@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jaxreco import files, provenance, runtime
 from jaxreco.errors import JaxrecoError
 
-FORMAT = 2  # of the checkpoint; changes when an older jaxreco's can no longer be read
+FORMAT = 1  # of the checkpoint; changes when an older jaxreco's can no longer be read
 KEPT = 2  # checkpoints on disk: the last, and the one before in case that was half written
 MUST_MATCH = {
     "format": "the format of jaxreco's checkpoints",
