@@ -3,8 +3,8 @@
 It reads one token a turn (the last slate and what was done with it, slots pooled), attends to its last `window`
 turns through a cache, and scores every item; the slate is a Plackett-Luce sample of the scores, so its
 log-probability is exact. Beside the transformer runs a memory that needs no training: a Bayesian linear regression of
-what this user did on what the items were (the model inside LinUCB, Li et al. 2010), updated slot by slot. The network
-decides how much of it to follow, and adds its own.
+what this user did on what the items were, with a part that lasts and a part that is of this session (`learning.tastes`).
+The network decides how much of it to follow, and adds its own.
 
 It listens: what the user has asked for, and the reasons given, stand for a while. Every item is judged by how far it
 satisfies them, and the network learns how much of each to heed, and for how many turns.
@@ -25,37 +25,22 @@ from flax import nnx
 
 from jaxreco.base import CLICK, EXAMINED, LEAVE, LIKE, Catalog, Observation
 from jaxreco.content.anchors import by_anchors, spread_anchors
+from jaxreco.learning import tastes as taste_rules
+from jaxreco.learning.tastes import FRACTION, MORE, OUTCOMES, Tastes
 from jaxreco.nn import plackett_luce
 from jaxreco.nn.transformer import Block
-from jaxreco.sparse import rarely
 from jaxreco.struct import Struct
 from jaxreco.talk import reading
-from jaxreco.talk.grammar import CAUSES, INTENT, INTENTS, KIND, Said
+from jaxreco.talk.grammar import INTENT, INTENTS, KIND
 from jaxreco.talk.reading import Requests
-from jaxreco.talk.satisfies import near_categories, of_target, tag_categories
+from jaxreco.talk.satisfies import near_categories, tag_categories
 
 Array = jax.Array
 
 SCALARS = 6
-OUTCOMES = 3  # what the regression predicts of a slot: watch time, watched fraction, click
-USUAL_SHARE = 0.6  # of an item's mean length: the unit of watch time, so that films and clips look alike
-RECENT_HOURS = 8.0
 HEED = (1.0, 1.0, 1.0, 0.3)  # to begin with, of requests that are 0, 1, 2 and more turns old
 OF_A_REASON = 0.3  # to begin with, of a reason relative to an instruction
 PEERS = 1.0  # weight of the belief in items that "people like me" watch
-# What is said of lasting tastes, in slots that it is worth: watched to the end, or skipped where negative. What somebody
-# asks to see less of it has mostly seen too much of: that is no matter of taste. What delights was watched: known already.
-TELLS = {"more": 24.0, "like": 24.0, "elsewhere": 4.0, "off_taste": -4.0}
-_TELLS = np.array([TELLS.get(word, 0.0) for word in (*INTENTS, *CAUSES)], np.float32)
-
-
-class Tastes(Struct):
-    """What the regression knows of the user. `R` regressors: the item's description, 1, recent items of its category."""
-
-    covariance: Array  # f32[R, R], of the posterior, in units of the noise
-    evidence: Array  # f32[OUTCOMES, R], sum of outcome times regressors
-    recent: Array  # f32[C], items shown lately, fading over hours
-    clock: Array  # f32[], when this was written
 
 
 class Memory(Struct):
@@ -73,8 +58,10 @@ class Percept(Struct):
     actions: Array  # i32[K]
     watch: Array  # f32[K]
     seen: Array  # i32[H], items in the visible history
+    fresh: Array  # f32[H], how much of each is still felt
     scalars: Array  # f32[SCALARS]
-    belief: Array  # f32[OUTCOMES, R], posterior mean of the regression
+    belief: Array  # f32[OUTCOMES, R], posterior mean of the regression, in this session
+    session: Array  # f32[OUTCOMES, R], how that differs from what lasts
     recent: Array  # f32[C]
     asked: Requests
     share: Array  # f32[C], of each category in the visible history
@@ -104,6 +91,7 @@ class Replayed(Struct):
     entropy: Array  # f32[], nats, of the first slot
     value: Array  # f32[], normalised
     slot_value: Array  # f32[]
+    appeal: Array  # f32[K], what each slot is expected to earn above or below the others
 
 
 class Described(Struct):
@@ -112,6 +100,7 @@ class Described(Struct):
     items: Array  # f32[I, A + FEATURES]
     by_feature: Array  # f32[A + FEATURES, I], their transpose
     membership: Array  # f32[C, I], 1 where the item is of the category
+    made: Array  # i32[N], items of each creator
 
 
 class PPOParams(Struct):
@@ -130,17 +119,20 @@ class Network(nnx.Module):
     """Percepts in, a score for every item out."""
 
     def __init__(self, agent: PPO, n_items: int, linear: int, n_categories: int, *, rngs: nnx.Rngs) -> None:
-        width, regressors = agent.width, linear + 2
+        width, regressors = agent.width, linear + MORE
         small = nnx.initializers.normal(0.01)
         self.slot = nnx.Linear(linear + 6, width, rngs=rngs)
-        known = SCALARS + n_categories + OUTCOMES * regressors + reading.WORDS
+        known = SCALARS + n_categories + 2 * OUTCOMES * regressors + reading.WORDS
         self.token = nnx.Linear(width + known, width, rngs=rngs)
         self.blocks = nnx.List([Block(width, agent.heads, agent.window, rngs=rngs) for _ in range(agent.layers)])
         self.norm = nnx.LayerNorm(width, rngs=rngs)
         self.trust = nnx.Linear(width, OUTCOMES, kernel_init=small, rngs=rngs)  # in each of the regression's outcomes
         self.follow = nnx.Param(jnp.asarray(agent.follow))
+        self.mood = nnx.Linear(width, OUTCOMES, kernel_init=small, rngs=rngs)  # trust in what is of this session alone
+        self.scale = nnx.Param(jnp.float32(0.1))  # of what a slot earns, for a unit of its score
         self.own = nnx.Linear(width, linear + n_categories, kernel_init=small, rngs=rngs)
         self.recent = nnx.Param(jnp.float32(-0.3))
+        self.met = nnx.Param(jnp.float32(-0.3))
         self.item = nnx.Param(jnp.zeros(n_items))
         self.repeat = nnx.Param(jnp.float32(3.0))
         self.cooling = nnx.Param(jnp.float32(0.5))
@@ -158,7 +150,8 @@ class Network(nnx.Module):
         slots = jnp.concatenate([items[item], did], axis=-1)
         looked = did[:, 0]
         pooled = looked @ jax.nn.gelu(self.slot(slots)) / (1.0 + jnp.sum(looked))
-        known = [pooled, percept.scalars, jnp.log1p(percept.recent), percept.belief.ravel(), words_of(percept.asked)]
+        known = [pooled, percept.scalars, jnp.log1p(percept.recent), percept.belief.ravel(), percept.session.ravel()]
+        known.append(words_of(percept.asked))
         return self.token(jnp.concatenate(known))
 
     def weigh(self, asked: Requests) -> Array:
@@ -170,14 +163,16 @@ class Network(nnx.Module):
     def judge(self, hidden: Array, percept: Percept, described: Described, near: Array, catalog: Catalog) -> Judgement:
         """Scores and values from the transformer's output f32[width]."""
         h, linear = self.norm(hidden), described.by_feature.shape[0]
-        belief = (self.follow[...] + self.trust(h)) @ percept.belief
+        belief = (self.follow[...] + self.trust(h)) @ percept.belief + self.mood(h) @ percept.session
         own = self.own(h)
-        tired = (self.recent[...] + belief[-1]) * jnp.log1p(percept.recent)
+        tired = (self.recent[...] + belief[-2]) * jnp.log1p(percept.recent)
         weight = self.weigh(percept.asked)
         taste = belief[:linear] + own[:linear] + named(weight, percept, described.items)
         categories = own[linear:] + tired + weight @ reading.by_category(percept.asked, percept.share, near)
         # A product with a one-hot matrix, not a gather: the gradient of a gather from C to I rows is a slow scatter.
         logits = scored(taste, described) + categories @ described.membership + self.item[...]
+        made_by = jnp.log1p(met(percept, catalog, described.made.shape[0]))[catalog.creator]
+        logits = logits + (self.met[...] + belief[-1]) * made_by
         # A padded, EMPTY slot must fall off the end, not wrap round to the last item.
         logits = logits.at[percept.seen].add(-self.repeat[...], mode="drop", wrap_negative_indices=False)
         logits = logits + reading.by_length_and_age(weight, percept.asked, catalog)
@@ -192,7 +187,7 @@ class PPO:
 
     Args:
       width, layers, heads: of the transformer. window: turns it sees.
-      anchors: A, places in the catalog by which items are described. With 35 there are 40 regressors, whole vectors
+      anchors: A, places in the catalog by which items are described. With 32 there are 40 regressors, whole vectors
         of a CPU: 37 took half as long again.
       follow: weight, to begin with, of the regression's prediction of each outcome in an item's score.
       obey: weight, to begin with, of an item's satisfying an instruction of full strength, in its score.
@@ -202,7 +197,7 @@ class PPO:
     layers: int = 2
     heads: int = 4
     window: int = 32
-    anchors: int = 35
+    anchors: int = 32
     follow: tuple[float, ...] = (10.0, 3.0, 0.0)
     obey: float = 8.0
     privileged: ClassVar[bool] = False
@@ -230,13 +225,7 @@ class PPO:
     def reset(self, agent_params: PPOParams) -> Memory:
         """The memory before the first turn."""
         net, described = agent_params.net, agent_params.described
-        regressors, n_categories = described.by_feature.shape[0] + 2, described.membership.shape[0]
-        tastes = Tastes(
-            covariance=jnp.eye(regressors),
-            evidence=jnp.zeros((OUTCOMES, regressors)),
-            recent=jnp.zeros(n_categories),
-            clock=jnp.float32(0.0),
-        )
+        tastes = Tastes.unknown(described.by_feature.shape[0], described.membership.shape[0])
         return Memory(tastes=tastes, asked=Requests.none(), caches=tuple(block.empty_cache() for block in net.blocks))
 
     def act(
@@ -279,7 +268,8 @@ class PPO:
             hidden, percept, slate = turn
             judged = net.judge(hidden, percept, described, agent_params.near, catalog)
             log_prob, entropy = plackett_luce.log_prob(judged.logits, slate, described.membership, net.cooling[...])
-            return Replayed(log_prob, entropy, judged.value, judged.slot_value)
+            appeal = net.scale[...] * judged.logits[jnp.maximum(slate, 0)]
+            return Replayed(log_prob, entropy, judged.value, judged.slot_value, appeal)
 
         return jax.lax.map(one, (x, percept, slate))
 
@@ -289,8 +279,8 @@ class PPO:
         net = agent_params.net
         described = agent_params.described
         asked = reading.listen(memory.asked, obs, catalog, agent_params.tag_category)
-        tastes = learn_tastes(memory.tastes, obs, catalog, described.items)
-        tastes = believe(tastes, asked, catalog, described.items)
+        tastes = taste_rules.learn(memory.tastes, obs, catalog, described.items)
+        tastes = taste_rules.believe(tastes, asked, catalog, described.items)
         percept = perceive(obs, tastes, asked, reading.category_share(obs, catalog, agent_params.near.shape[0]))
         x, caches = net.embed(percept, catalog, described.items), []
         for block, cache in zip(net.blocks, memory.caches, strict=True):
@@ -304,7 +294,14 @@ def describe(catalog: Catalog, anchors: Array, n_categories: int) -> Described:
     """The items as the regression knows them, and their categories."""
     items = by_anchors(catalog, anchors)
     membership = (catalog.category == jnp.arange(n_categories)[:, None]).astype(jnp.float32)
-    return Described(items=items, by_feature=items.T, membership=membership)
+    made = jnp.bincount(catalog.creator, length=int(np.asarray(catalog.creator).max()) + 1)
+    return Described(items=items, by_feature=items.T, membership=membership, made=made)
+
+
+def met(percept: Percept, catalog: Catalog, n_creators: int) -> Array:
+    """f32[N]: recent items of each creator, fading with time."""
+    creator = catalog.creator[jnp.maximum(percept.seen, 0)]
+    return jnp.zeros(n_creators).at[creator].add(percept.fresh)
 
 
 @jax.custom_vjp
@@ -331,7 +328,7 @@ def named(weight: Array, percept: Percept, items: Array) -> Array:
     item = weight * (asked.target_kind == KIND["item"])
     more = item * ((asked.intent == INTENT["more"]) * 1.0 - (asked.intent == INTENT["less"]))
     peers = jnp.sum(weight * (asked.intent == INTENT["peers"]))
-    return (like + more) @ items[jnp.maximum(asked.target, 0)] + PEERS * peers * percept.belief[1, :linear]
+    return (like + more) @ items[jnp.maximum(asked.target, 0)] + PEERS * peers * percept.belief[FRACTION, :linear]
 
 
 def words_of(asked: Requests) -> Array:
@@ -352,77 +349,19 @@ def perceive(obs: Observation, tastes: Tastes, asked: Requests, share: Array) ->
             jnp.log1p(obs.turn.astype(jnp.float32)) * 0.3,
         ]
     )
-    belief = tastes.evidence @ tastes.covariance  # which is symmetric
-    return Percept(obs.slate, obs.actions, obs.watch, obs.history.item, scalars, belief, tastes.recent, asked, share)
-
-
-def learn_tastes(tastes: Tastes, obs: Observation, catalog: Catalog, items: Array) -> Tastes:
-    """Recursive least squares over the slots that were looked at, all at once (Woodbury 1950), prior N(0, 1)."""
-    item = jnp.maximum(obs.slate, 0)
-    looked = ((obs.actions & EXAMINED) != 0).astype(jnp.float32)
-    clicked = ((obs.actions & CLICK) != 0).astype(jnp.float32)
-    usual = USUAL_SHARE * jnp.mean(catalog.duration)
-    outcome = jnp.stack([obs.watch / usual, obs.watch / catalog.duration[item], clicked], axis=-1)
-    category = catalog.category[item]
-    tired = jnp.log1p(tastes.recent)[category]
-    regressors = jnp.concatenate([items[item], jnp.ones((item.shape[0], 1)), tired[:, None]], axis=-1)
-    rows = looked[:, None] * regressors
-    explained = rows @ tastes.covariance
-    left, known = _eliminated(jnp.eye(rows.shape[0]) + explained @ rows.T, explained)
-    covariance = tastes.covariance - (known / left[:, None]).T @ known
-    gained = jnp.sum(outcome[:, :, None] * rows[:, None, :], axis=0)
-    counts = jnp.sum((category[:, None] == jnp.arange(tastes.recent.shape[0])) * looked[:, None], axis=0)
-    faded = jnp.exp(-jnp.maximum(obs.clock - tastes.clock, 0.0) / RECENT_HOURS)
-    return Tastes(
-        covariance=covariance,
-        evidence=tastes.evidence + gained,
-        recent=faded * (tastes.recent + counts),
-        clock=obs.clock,
+    return Percept(
+        slate=obs.slate,
+        actions=obs.actions,
+        watch=obs.watch,
+        seen=obs.history.item,
+        fresh=jnp.where((obs.history.actions & EXAMINED) != 0, taste_rules.fresh(obs.history.age), 0.0),
+        scalars=scalars,
+        belief=tastes.now.mean,
+        session=tastes.session,
+        recent=tastes.recent,
+        asked=asked,
+        share=share,
     )
-
-
-def _eliminated(matrix: Array, more: Array) -> tuple[Array, Array]:
-    """Gauss's elimination of a positive definite f32[K, K], without pivots: its diagonal f32[K], and `more` f32[K, R] after it.
-
-    In plain operations: a factorisation by LAPACK on several host devices stopped dead, one waiting for the other.
-    """
-    size = matrix.shape[0]
-
-    def step(k: Array, rows: Array) -> Array:
-        below = jnp.where(jnp.arange(size) > k, rows[:, k], 0.0)
-        return rows - below[:, None] / rows[k, k] * rows[k]
-
-    rows = jax.lax.fori_loop(0, size - 1, step, jnp.concatenate([matrix, more], axis=1))
-    return jnp.diagonal(rows[:, :size]), rows[:, size:]
-
-
-def believe(tastes: Tastes, asked: Requests, catalog: Catalog, items: Array) -> Tastes:
-    """What was just said of lasting tastes is worth some slots each: more rows of the regression (see TELLS)."""
-    names = jnp.append(asked.intent[0] > 0, asked.item[1:] >= 0)
-    told = jnp.asarray(_TELLS)[asked.word] * names * (asked.age == 0)
-    nothing = (tastes.covariance, tastes.evidence)
-    change = rarely(
-        jnp.any(told != 0), _told, jax.tree.map(jnp.zeros_like, nothing), asked, told, tastes.covariance, catalog, items
-    )
-    return tastes.replace(covariance=tastes.covariance + change[0], evidence=tastes.evidence + change[1])
-
-
-def _told(asked: Requests, told: Array, covariance: Array, catalog: Catalog, items: Array) -> tuple[Array, Array]:
-    """What the rows add to the covariance and the evidence. told f32[REQUESTS], slots, negative for what is unwanted.
-
-    The regressors are the mean of what was named; the outcome is an item enjoyed to the end, or one skipped.
-    """
-    target = Said(jnp.int32(INTENT["more"]), asked.target_kind[0], asked.target[0], jnp.float32(1.0), jnp.int32(0))
-    member = of_target(target, jnp.arange(catalog.n_items), catalog)
-    mean = member @ items / jnp.maximum(jnp.sum(member), 1e-6)
-    rows = items[jnp.maximum(asked.item, 0)].at[0].set(mean)
-    rows = jnp.concatenate([rows, jnp.ones((rows.shape[0], 1)), jnp.zeros((rows.shape[0], 1))], axis=-1)
-    after = covariance
-    for row, weight in zip(rows, jnp.abs(told), strict=True):
-        cx = after @ row
-        after = after - weight * jnp.outer(cx, cx) / (1.0 + weight * row @ cx)
-    gained = jnp.maximum(told, 0.0) @ rows
-    return after - covariance, jnp.broadcast_to(gained, (OUTCOMES, gained.shape[0]))
 
 
 def make(width: int = 64, layers: int = 2, heads: int = 4, window: int = 32, obey: float = 8.0) -> PPO:

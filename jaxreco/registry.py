@@ -43,6 +43,7 @@ _AGENTS: dict[str, str | Callable[..., Any]] = {
     "reinforce": "jaxreco.agents.reinforce:make",
     "ppo": "jaxreco.agents.ppo:make",
     "grpo": "jaxreco.agents.grpo:make",
+    "agentic": "jaxreco.agents.agentic:make",
 }
 _BENCHMARKS: dict[str, str | Callable[..., Any]] = {
     "content": "jaxreco.benchmarks.content:run",

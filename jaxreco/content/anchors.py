@@ -9,7 +9,9 @@ from jaxreco.base import Catalog
 
 Array = jax.Array
 
-FEATURES = 3
+FEATURES = 5
+DURATION = 2  # which of them is log duration
+WEEK_H = 168.0
 SHARPNESS = 4.0  # of the radial basis functions: half height at an inner product of 0.83
 
 
@@ -23,10 +25,16 @@ def by_anchors(catalog: Catalog, anchors: Array) -> Array:
 
 
 def features(catalog: Catalog) -> Array:
-    """f32[I, FEATURES]: quality, log popularity and log duration, around 0 and of the size of an embedding."""
+    """f32[I, FEATURES]: quality, log popularity, log duration and its square, log age; around 0 and of the size of an embedding.
+
+    With the square a linear model has lengths that are wanted: one that is best, and both shorter and longer are worse.
+    """
     popular = jnp.log(catalog.popularity * catalog.n_items + 1e-3)
     long = jnp.log(catalog.duration) - jnp.mean(jnp.log(catalog.duration))
-    return 0.3 * jnp.stack([catalog.quality, popular, 2.0 * long], axis=-1)
+    square = long**2 - jnp.mean(long**2)
+    old = jnp.log1p(jnp.maximum(catalog.age, 0.0) / WEEK_H)
+    old = old - jnp.mean(old)
+    return 0.3 * jnp.stack([catalog.quality, popular, 2.0 * long, 2.0 * square, 2.0 * old], axis=-1)
 
 
 def spread_anchors(key: Array, embedding: Array, size: int, rounds: int = 20) -> Array:

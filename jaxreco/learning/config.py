@@ -25,6 +25,9 @@ class TrainConfig:
       kl: weight of the divergence from the policy that training began with.
       entropy, entropy_end: weight of the entropy of the first slot, falling linearly.
       turn_share: weight of the whole turn's advantage in a slot's credit, beside the slot's own part.
+      value_weight: of the errors of the value heads. foresight: of the error in what slots earn as their scores foretell it: every slot
+        that was looked at teaches what it came to, whether it was likely to be shown or not.
+      plan_entropy: weight of the entropy of plans, for an agent that plans.
     """
 
     objective: str = "ppo"
@@ -45,6 +48,8 @@ class TrainConfig:
     entropy_end: float = 0.3
     turn_share: float = 0.1
     value_weight: float = 0.5
+    foresight: float = 1.0
+    plan_entropy: float = 0.02
 
     def __post_init__(self) -> None:
         if self.users % self.minibatches:

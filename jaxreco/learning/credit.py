@@ -29,7 +29,9 @@ class Batch(Struct):
     examined: Array  # bool[B, T, K]
     earned: Array  # f32[B, T, K], long-run worth of what each slot came to, standardised
     advantage: Array  # f32[B, T, K]
+    turn: Array  # f32[B, T], advantage of the whole turn, as a standard score
     target: Array  # f32[B, T], returns, as standard scores
+    plan_log_prob: Array | None = None  # f32[B, T], of an agent that plans
     reference: Array | None = None  # f32[B, T, K], log-probability under the policy that this one is held to
 
 
@@ -53,7 +55,7 @@ def credit(
     spread = jnp.sqrt(jnp.mean(earned**2, where=examined)) + 1e-6
     earned = earned / spread
     own = jnp.where(examined, earned - did.slot_value[..., None], 0.0)
-    turn = config.turn_share * (advantage - jnp.mean(advantage)) / (jnp.std(advantage) + 1e-6)
+    turn = (advantage - jnp.mean(advantage)) / (jnp.std(advantage) + 1e-6)
     done = (trajectory.terminated | trajectory.truncated).astype(jnp.int32)
     batch = Batch(
         percept=did.percept,
@@ -62,8 +64,10 @@ def credit(
         log_prob=did.log_prob,
         examined=examined,
         earned=earned,
-        advantage=own + turn[..., None],
+        advantage=own + config.turn_share * turn[..., None],
+        turn=turn,
         target=(returns - mean) / std,
+        plan_log_prob=getattr(did, "plan_log_prob", None),
     )
     users_first = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), batch)
     return agent_params.replace(value_mean=mean, value_std=std), worth, users_first

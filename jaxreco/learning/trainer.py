@@ -1,7 +1,8 @@
 """Multi-turn policy gradients: rollout and update as one jitted block; a Python loop over blocks does the rest.
 
 Any agent with `act`, `value` and `replay` whose extras hold `log_prob`, `value`, `slot_value` and `percept` can be
-trained (agents/ppo.py shows them). What was done is credited in `learning.credit`.
+trained (agents/ppo.py shows them); one that plans adds `plan_log_prob` (agents/agentic.py). What was done is credited in
+`learning.credit`.
 """
 
 from __future__ import annotations
@@ -180,10 +181,7 @@ def _loss(
         agent_params, memory, batch.percept, batch.episode, batch.slate, catalog
     )
     log_ratio = again.log_prob - batch.log_prob
-    if config.objective == "reinforce":
-        gained = score_function(again.log_prob, batch.advantage)
-    else:
-        gained = clipped_surrogate(log_ratio, batch.advantage, config.clip)
+    gained = _gained(again.log_prob, log_ratio, batch.advantage, config)
     # Slots that were not looked at changed nothing: they carry no credit, only noise.
     gained = gained * batch.examined
     if config.per_length:
@@ -203,11 +201,33 @@ def _loss(
         "clipped": jnp.mean(jnp.abs(log_ratio) > config.clip),
         "kl": -jnp.mean(log_ratio),
     }
+    if (appeal := getattr(again, "appeal", None)) is not None:
+        logs["foresight_loss"] = _foresight(appeal, again.slot_value, batch)
+        loss += config.foresight * logs["foresight_loss"]
+    if batch.plan_log_prob is not None:
+        planned = _gained(again.plan_log_prob, again.plan_log_prob - batch.plan_log_prob, batch.turn, config)
+        logs |= {"plan": jnp.mean(planned), "plan_entropy": jnp.mean(again.plan_entropy)}
+        loss -= logs["plan"] + config.plan_entropy * logs["plan_entropy"]
     if config.kl:
         apart = jnp.sum(divergence(batch.reference - again.log_prob) * batch.examined, axis=-1)
         logs["from_reference"] = jnp.mean(apart)
         loss += config.kl * logs["from_reference"]
     return loss, logs
+
+
+def _gained(log_prob: Array, log_ratio: Array, advantage: Array, config: TrainConfig) -> Array:
+    """What the objective ascends, elementwise."""
+    if config.objective == "reinforce":
+        return score_function(log_prob, advantage)
+    return clipped_surrogate(log_ratio, advantage, config.clip)
+
+
+def _foresight(appeal: Array, slot_value: Array, batch: Batch) -> Array:
+    """f32[]: mean squared error of what slots earned as foretold by their appeal f32[B, T, K], beside the others of the slate."""
+    looked = batch.examined
+    usual = jnp.sum(appeal * looked, axis=-1, keepdims=True) / jnp.maximum(jnp.sum(looked, axis=-1, keepdims=True), 1)
+    foretold = slot_value[..., None] + appeal - usual
+    return jnp.sum(jnp.where(looked, (foretold - batch.earned) ** 2, 0.0)) / (jnp.sum(looked) + 1.0)
 
 
 def _logs(trajectory: Trajectory) -> dict[str, Array]:

@@ -11,7 +11,7 @@ Unbatched: `vmap` it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -87,3 +87,41 @@ def log_prob(logits: Array, slate: Array, membership: Array, cooling: Array) -> 
     chosen = logits[slate] - top - cooling * jnp.sum(of * count, axis=0)
     entropy = total[0] - jnp.sum(weight * (logits - top)) * jnp.exp(-total[0])
     return chosen - total, entropy
+
+
+# -- among few items, with several ways to be of a kind -----------------------------------------------------------
+
+
+class Kinds(NamedTuple):
+    """Of what kinds N items are, in J ways: their category, their creator."""
+
+    kind: Array  # i32[J, N]
+    cooling: Array  # f32[J], off the logit of an item for each of its kind above it
+
+
+def sample_few(key: Array, logits: Array, size: int, kinds: Kinds) -> Array:
+    """An exact sample i32[size], slot by slot: O(size N), so for few items. A logit of -inf is never drawn. The key is consumed."""
+    noise = -jnp.log(-jnp.log(rng.uniforms(key, size * logits.shape[0]))).reshape(size, -1)  # Gumbel 1954, Yellott 1977
+
+    def slot(logits: Array, noise: Array) -> tuple[Array, Array]:
+        chosen = jnp.argmax(logits + noise)
+        return _cooled(logits, chosen, kinds), chosen
+
+    return jax.lax.scan(slot, logits, noise)[1].astype(jnp.int32)
+
+
+def log_prob_few(logits: Array, chosen: Array, kinds: Kinds) -> tuple[Array, Array]:
+    """Log-probability f32[K] of each place i32[K] given those above it, and the entropy f32[] of the first, in nats."""
+
+    def slot(logits: Array, chosen: Array) -> tuple[Array, Array]:
+        return _cooled(logits, chosen, kinds), logits[chosen] - jax.nn.logsumexp(logits)
+
+    share = jax.nn.log_softmax(logits)
+    entropy = -jnp.sum(jnp.exp(share) * jnp.where(jnp.isfinite(logits), share, 0.0))  # else 0 times infinity
+    return jax.lax.scan(slot, logits, chosen)[1], entropy
+
+
+def _cooled(logits: Array, chosen: Array, kinds: Kinds) -> Array:
+    """Logits once an item is taken."""
+    alike = (kinds.kind == kinds.kind[:, chosen][:, None]).astype(jnp.float32)
+    return jnp.where(jnp.arange(logits.shape[0]) == chosen, -jnp.inf, logits - kinds.cooling @ alike)

@@ -132,10 +132,10 @@ def by_category(asked: Requests, share: Array, near: Array) -> Array:
     return found + (asked.intent == INTENT["surprise"])[:, None] * jnp.clip(1.0 - n_categories * share, 0.0, 1.0)
 
 
-def by_target(weight: Array, asked: Requests, catalog: Catalog) -> Array:
-    """f32[I]: what requests want more, or less, of: items of a tag or a creator, or an item. weight: f32[REQUESTS].
+def by_target(weight: Array, asked: Requests, catalog: Catalog, ids: Array | None = None) -> Array:
+    """f32[I]: what requests want more, or less, of: items of a tag or a creator, or an item. A reason never names a tag.
 
-    A reason never names a tag.
+    Args: weight f32[REQUESTS]. ids i32[I], of the items, where the catalog is a part of the whole.
     """
     refuses = (asked.intent == INTENT["less"]) | (asked.intent == INTENT["never"])
     push = weight * ((asked.intent == INTENT["more"]) * 1.0 - refuses)
@@ -143,6 +143,10 @@ def by_target(weight: Array, asked: Requests, catalog: Catalog) -> Array:
     found = of["tag"][0] * jnp.any(catalog.tags == asked.target[0], axis=-1)
     for r in range(REQUESTS):  # one by one: a matrix of requests by items would be written out
         found = found + of["creator"][r] * (catalog.creator == asked.target[r])
+    if ids is not None:
+        for r in range(REQUESTS):
+            found = found + of["item"][r] * (ids == asked.target[r])
+        return found
     at = jnp.where(asked.target_kind == KIND["item"], asked.target, catalog.n_items)
     return found.at[at].add(of["item"], mode="drop")
 
