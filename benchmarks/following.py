@@ -149,24 +149,12 @@ def answers(
 
 def scores(found: Cases, three: bool = False) -> dict[str, Estimate]:
     """The score of every intent that can be scored, and "macro", their mean, with intervals over users."""
-    did = found.three if three else found.now
-    chance = found.random3 if three else found.random
-    keep = ~np.isnan(did)
-    intent, user, did, chance = (x[keep] for x in (found.intent, found.user, did, chance))
-    scored = [i for i in range(1, len(INTENTS)) if (intent == i).sum() >= FEWEST and chance[intent == i].mean() < EASY]
-    n = int(found.user.max()) + 1 if len(found.user) else 1
-    sums = np.zeros((3, n, len(INTENTS)))  # answered, by chance, asked: of each user and intent
-    for row, value in zip(sums, (did, chance, np.ones_like(did)), strict=True):
-        np.add.at(row, (user, intent), value)
-
-    def score(weight: np.ndarray) -> np.ndarray:
-        a, r, count = np.einsum("u,kui->ki", weight, sums)
-        count = np.maximum(count, 1e-9)
-        return ((a - r) / np.maximum(count - r, 1e-9))[scored]
-
-    rng = np.random.default_rng(0)
-    drawn = np.array([score(rng.multinomial(n, np.full(n, 1 / n)).astype(float)) for _ in range(RESAMPLES)])
-    value = score(np.ones(n))
+    sums, scored = sums_of(found, three)
+    n, rng = sums.shape[1], np.random.default_rng(0)
+    drawn = np.array(
+        [score_of(sums, scored, rng.multinomial(n, np.full(n, 1 / n)).astype(float)) for _ in range(RESAMPLES)]
+    )
+    value = score_of(sums, scored, np.ones(n))
     found_scores = {
         INTENTS[i]: Estimate(float(value[k]), *(float(x) for x in np.percentile(drawn[:, k], [2.5, 97.5])))
         for k, i in enumerate(scored)
@@ -174,6 +162,28 @@ def scores(found: Cases, three: bool = False) -> dict[str, Estimate]:
     macro = drawn.mean(axis=1) if scored else np.array([np.nan])
     whole = float(value.mean()) if scored else float("nan")
     return {**found_scores, "macro": Estimate(whole, *(float(x) for x in np.percentile(macro, [2.5, 97.5])))}
+
+
+def sums_of(found: Cases, three: bool = False) -> tuple[np.ndarray, list[int]]:
+    """(sums f64[3, users, intents]: answered, by chance, and asked, of each user and intent; the intents that can be scored)."""
+    did = found.three if three else found.now
+    chance = found.random3 if three else found.random
+    keep = ~np.isnan(did)
+    intent, user, did, chance = (x[keep] for x in (found.intent, found.user, did, chance))
+    scored = [i for i in range(1, len(INTENTS)) if (intent == i).sum() >= FEWEST and chance[intent == i].mean() < EASY]
+    n = int(found.user.max()) + 1 if len(found.user) else 1
+    sums = np.zeros((3, n, len(INTENTS)))
+    for row, value in zip(sums, (did, chance, np.ones_like(did)), strict=True):
+        np.add.at(row, (user, intent), value)
+    return sums, scored
+
+
+def score_of(sums: np.ndarray, scored: list[int], weight: np.ndarray) -> np.ndarray:
+    """f64[len(scored)]: (agent - random) / (1 - random) of each intent, of users with weights f64[users]. sums, scored: of `sums_of`."""
+    a, r, count = np.einsum("u,kui->ki", weight, sums)
+    count = np.maximum(count, 1e-9)
+    score: np.ndarray = ((a - r) / np.maximum(count - r, 1e-9))[scored]
+    return score
 
 
 def pass_hat(found: Cases, k: int) -> float:

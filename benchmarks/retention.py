@@ -62,8 +62,9 @@ class World:
     runs: pathlib.Path | None
     data: pathlib.Path | None
 
-    def agent(self, name: str, key: Array, seed: int, say: Say) -> tuple[Any, Any]:
-        """(agent, agent_params), trained where it learns. The key is consumed."""
+    def agent(self, name: str, seed: int, say: Say) -> tuple[Any, Any]:
+        """(agent, agent_params) of a seed, trained where it learns."""
+        key = jax.random.fold_in(jax.random.key(seed), 2 + AGENTS.index(name))
         if name not in LEARNERS:
             return registry.make_agent(name, key, self.env, self.params)
         own = getattr(registry.agent_factory(name)(), "training", {})
@@ -112,7 +113,7 @@ def run(
     report = Report("retention", _protocol(size), "quick" if quick else "full", 0.0)
     found = {}
     for name in dict.fromkeys(part.strip() for part in env.split(",")):
-        world = _world(name, data, runs, size)
+        world = world_of(name, data, runs, size)
         found[name] = _kept(world, registry.who_can_live(chosen, world.params.user), under(name, say))
         _add(report, world, found[name])
     report.notes += _remarks(size)
@@ -142,7 +143,8 @@ def _remarks(size: dict[str, int]) -> list[str]:
     return notes if size["seeds"] > 1 else [*notes, "One seed: training with another may end elsewhere."]
 
 
-def _world(name: str, data: pathlib.Path | None, runs: pathlib.Path | None, size: dict[str, int]) -> World:
+def world_of(name: str, data: pathlib.Path | None, runs: pathlib.Path | None, size: dict[str, int]) -> World:
+    """A world of the benchmark. Args: size, of QUICK. Raises ValueError for an unknown world."""
     data = data if data is not None and registry.takes_data(name) else None
     env, params = registry.make(name, data=data)
     params = params.replace(horizon_hours=np.float32(HORIZON_H))
@@ -157,52 +159,55 @@ def _kept(world: World, names: list[str], say: Say) -> dict[str, Kept]:
     """Every agent's users, seed by seed."""
     columns: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in names}
     for seed in range(world.seeds):
-        base, lives = jax.random.key(seed), dict[str, Life]()
-        key = jax.random.fold_in(base, 1)
-        tastes = _tastes(key, world)
+        lives = dict[str, Life]()
+        key = users_of(seed)
+        gains = tastes(key, world.env, world.params, world.users)
         for at, name in enumerate(names):
             told = f"seed {seed + 1} of {world.seeds}: {name}"
             say(told)
-            own = jax.random.fold_in(base, 2 + AGENTS.index(name))
-            agent, its_params = world.agent(name, own, seed, under(told, say))
+            agent, its_params = world.agent(name, seed, under(told, say))
             say(f"{told}, {at + 1} of {len(names)}, its users")
             order = longest_first(lives.values())
             lives[name] = live(key, world.env, world.params, agent, its_params, users=world.users, order=order)
-            columns[name].append(_columns(lives[name], world, tastes))
+            columns[name].append(_columns(lives[name], world, gains))
     return {name: {m: np.stack([one[m] for one in each]) for m in each[0]} for name, each in columns.items()}
 
 
-def _columns(life: Life, world: World, tastes: np.ndarray | None) -> dict[str, np.ndarray]:
+def _columns(life: Life, world: World, gains: np.ndarray | None) -> dict[str, np.ndarray]:
     """f64[users] by metric, and coverage f64[1]."""
     found = {metric: life.column(metric) for metric in OF_LIVES}
     catalog = world.params.truth(world.params.catalog)
     found["diversity"] = diversity(life.slates, np.asarray(catalog.embedding))
     found["coverage"] = np.array([len(np.unique(life.slates[life.slates >= 0])) / world.env.n_items])
-    if tastes is not None:
-        found["ndcg"] = ndcg(life.slates, tastes)
+    if gains is not None:
+        found["ndcg"] = ndcg(life.slates, gains)
     return found
 
 
-def _tastes(key: Array, world: World) -> np.ndarray | None:
+def users_of(seed: int) -> Array:
+    """The key of the users of a seed's table, and of their luck."""
+    return jax.random.fold_in(jax.random.key(seed), 1)
+
+
+def tastes(key: Array, env: Any, params: Any, users: int) -> np.ndarray | None:
     """f32[users, I]: the chance that each user clicks each item, by its tastes alone; None where no mind can be read."""
-    params = world.params
     if not mindset.readable(params.user):
         return None
     catalog = params.truth(params.catalog)
 
     @jax.jit
     def of(users: Array) -> Array:
-        rows = jax.vmap(lambda user: begin(key, user, world.env, params).user.row)(users)
+        rows = jax.vmap(lambda user: begin(key, user, env, params).user.row)(users)
         return jax.lax.map(lambda row: jax.nn.sigmoid(params.user.usual_appeal(row, catalog)), rows)
 
-    return np.asarray(of(jnp.arange(world.users, dtype=jnp.int32)))
+    return np.asarray(of(jnp.arange(users, dtype=jnp.int32)))
 
 
 def ndcg(slates: np.ndarray, gains: np.ndarray) -> np.ndarray:
-    """f64[B]: discounted gain of slates i32[B, K] over that of the best slate (Järvelin & Kekäläinen 2002). gains f[B, I]."""
-    discount = 1.0 / np.log2(np.arange(slates.shape[1]) + 2.0)
-    shown = np.take_along_axis(gains, np.maximum(slates, 0), axis=1) * (slates >= 0)
-    best = -np.sort(-gains, axis=1)[:, : slates.shape[1]]
+    """f64[..., B]: discounted gain of slates i32[..., B, K] over that of the best slate (Järvelin & Kekäläinen 2002). gains f[B, I]."""
+    discount = 1.0 / np.log2(np.arange(slates.shape[-1]) + 2.0)
+    shown = gains[np.arange(len(gains))[:, None], np.maximum(slates, 0)] * (slates >= 0)
+    best = -np.sort(-gains, axis=1)[:, : slates.shape[-1]]
     return (shown @ discount) / np.maximum(best @ discount[: best.shape[1]], 1e-12)
 
 

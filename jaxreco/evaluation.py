@@ -63,6 +63,7 @@ def live(
     lanes: int = PER_DEVICE,
     order: np.ndarray | None = None,
     progress: Callable[[float], None] | None = None,
+    watch: Callable[[Lanes, Lanes, dict[str, Any]], None] | None = None,
 ) -> Life:
     """Every user's first episode under an agent, each until it is over (or `max_turns`).
 
@@ -75,6 +76,7 @@ def live(
       users: B. lanes: users side by side on each device.
       order: i64[B], users as they get lanes; see `longest_first`. By number without.
       progress: called with the share of users who are done.
+      watch: called after every turn with the lanes before and after it and the world's `info`, leaves [L, ...].
     """
     began = time.perf_counter()
     stage = Stage.of(key, env, params, agent, agent_params, lanes)
@@ -84,7 +86,10 @@ def live(
     found = jax.tree.map(lambda x: np.zeros((users, *x.shape[1:]), x.dtype), _ends(now))
     while not done.all():
         for _ in range(CHUNK):
-            now, memory, _, _ = stage.turn(now, memory)
+            before = now
+            now, memory, _, info = stage.turn(now, memory)
+            if watch is not None:
+                watch(before, now, info)
         user, turn, ends = jax.device_get((now.user, now.turn, _ends(now)))
         over = ends.finished | (turn >= max_turns)
         lane = np.flatnonzero(over & ~done[user])

@@ -50,9 +50,11 @@ _BENCHMARKS: dict[str, str | Callable[..., Any]] = {
     "fidelity": "jaxreco.benchmarks.fidelity:run",
     "instructions": "jaxreco.benchmarks.instructions:run",
     "mechanisms": "jaxreco.benchmarks.mechanisms:run",
+    "newcomers": "jaxreco.benchmarks.newcomers:run",
     "ranking": "jaxreco.benchmarks.ranking:run",
     "retention": "jaxreco.benchmarks.retention:run",
     "throughput": "jaxreco.benchmarks.throughput:run",
+    "transfer": "jaxreco.benchmarks.transfer:run",
     "usersim": "jaxreco.benchmarks.usersim:run",
 }
 _TABLES = {"env": _ENVS, "agent": _AGENTS, "benchmark": _BENCHMARKS}
