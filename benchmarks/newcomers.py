@@ -185,12 +185,13 @@ def _rows(home: retention.World, courses: Mapping[str, Course]) -> Iterator[Row]
 
 def _levels(world: str, courses: Mapping[str, Course]) -> Any:
     """NDCG and minutes of newcomers and of known users, and how soon the one becomes the other."""
-    heads = [f"{metric}\n{_spell(span)}" for metric in ("NDCG", "minutes") for span in SPANS]
-    table = plain_table(world, *heads[:3], "turns\nuntil", *heads[3:], words=1, title="New users")
+    ends = (next(iter(SPANS)), "known")  # of minutes, so that the table fits a terminal
+    columns = [("ndcg", span) for span in SPANS] + [("minutes", span) for span in ends]
+    heads = [f"{metric.replace('ndcg', 'NDCG')}\n{_spell(span)}" for metric, span in columns]
+    table = plain_table(world, *heads, "turns\nuntil", words=1, title="New users")
     table.padding = (0, 1, 0, 0)
     for name, course in courses.items():
-        ndcg, minutes = ([_cell(over(mean(course, metric, span))) for span in SPANS] for metric in ("ndcg", "minutes"))
-        table.add_row(name, *ndcg, _cell(until(course)), *minutes)
+        table.add_row(name, *(_cell(over(mean(course, *which))) for which in columns), _cell(until(course)))
     return table
 
 
@@ -228,9 +229,9 @@ def _draw(path: pathlib.Path, courses: Mapping[str, Course], world: str) -> None
             smooth = np.convolve(curve, np.full(WINDOW, 1.0 / WINDOW), mode="valid")[:shown]
             style = {"color": f"C{at % 10}", "linestyle": "--" if name in ORACLES else "-"}
             axes.plot(np.arange(1, len(smooth) + 1), smooth, label=name, linewidth=1.6, **style)
-            axes.plot([shown + 4], [mean(course, metric, "known").mean()], marker="o", markersize=5, **style)
-        axes.axvline(shown + 2, color="0.8", linewidth=0.8)
-        axes.set_xticks([1, *range(10, shown + 1, 10), shown + 4], [1, *range(10, shown + 1, 10), "known"], fontsize=8)
+            axes.plot([shown + 8], [mean(course, metric, "known").mean()], marker="o", markersize=5, **style)
+        axes.axvline(shown + 3, color="0.8", linewidth=0.8)
+        axes.set_xticks([1, *range(10, shown + 1, 10), shown + 8], [1, *range(10, shown + 1, 10), "known"], fontsize=8)
         axes.set_xlabel(f"turn (mean of {WINDOW} from there on)")
         axes.set_ylabel(label)
         axes.set_ylim(bottom=0.0)

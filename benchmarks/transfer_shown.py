@@ -50,19 +50,24 @@ def _found(matrix: Matrix, home: str, heard: Mapping[str, list[phrasings.Heard]]
         taus = matrix.taus(kind)
         if len(taus) > 1:
             yield f"{home}: Kendall's tau with home in {len(taus)} worlds, {kind}: {taus.min():.2f} to {taus.max():.2f}, median {np.median(taus):.2f}."
-    easy = _easy(matrix)
-    if easy:
-        yield f"{home}: in {easy} of {len(matrix.kinds)} worlds the oracle earns less than 1.5 times the zero: too easy to be worlds."
+    if easy := _easy(matrix):
+        yield f"{home}: the oracle earns less than 1.5 times the zero in {', '.join(easy)}: too easy to be worlds, and scores there move much."
     for name, pairs in heard.items():
         said, right = (sum(getattr(each, what) for each in pairs) for what in ("said", "right"))
         yield f"{home}: {right:,} of {said:,} texts in phrasings that are kept for testing were heard as they were meant ({name})."
 
 
-def _easy(matrix: Matrix) -> int:
-    """Worlds without room between zero and oracle."""
+def _easy(matrix: Matrix) -> list[str]:
+    """Worlds without room between zero and oracle, by name."""
     means = matrix.reward.mean(axis=(2, 3))
     zero, one = (np.take_along_axis(means, end[:, None], axis=1)[:, 0] for end in matrix.ends)
-    return int((one < 1.5 * zero).sum())
+    return [name for name, low, high in zip(_names(matrix), zero, one, strict=True) if high < 1.5 * low]
+
+
+def _names(matrix: Matrix) -> list[str]:
+    """Of the worlds: their kind, and a number from 1 where there are several."""
+    numbered = [(kind, row - matrix.worlds(kind)[0] + 1) for row, kind in enumerate(matrix.kinds)]
+    return [kind if len(matrix.worlds(kind)) == 1 else f"{kind}/{number}" for kind, number in numbered]
 
 
 def remarks(seeds: int, both_ways: bool) -> list[str]:
@@ -227,10 +232,7 @@ def draw(path: pathlib.Path, matrices: Mapping[str, Matrix]) -> None:
         for (row, column), score in np.ndenumerate(scores):
             text = f"{score:.2f}".replace("0.", ".", 1)
             axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color="w" if abs(score) > 0.6 else "k")
-        labels = [
-            kind if len(matrix.worlds(kind)) == 1 else str(row - matrix.worlds(kind)[0] + 1)
-            for row, kind in enumerate(matrix.kinds)
-        ]
+        labels = [name.rpartition("/")[2] for name in _names(matrix)]
         axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right", fontsize=8)
         marks = [f"{n} (overfit)" if n in matrix.judged() and matrix.overfit(n) else n for n in matrix.agents]
         axes.set_yticks(range(len(marks)), marks, fontsize=8)

@@ -94,6 +94,6 @@ def test_new_users_of_several_agents(small: None, tmp_path: pathlib.Path) -> Non
 def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch, coin: tuple[Any, Any]) -> None:
     with pytest.raises(ValueError, match=r"no row for 'linucbb'. Did you mean linucb\?"):
         newcomers.run(agents="linucbb")
-    monkeypatch.setitem(registry._ENVS, "Coins-v0", lambda: coin)
+    monkeypatch.setitem(registry._ENVS, "Coins-v0", lambda **statics: coin)
     with pytest.raises(JaxrecoError, match="no mind that can be read"):
         newcomers.run(env="Coins-v0", agents="random")

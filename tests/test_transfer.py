@@ -218,7 +218,7 @@ def test_agents_in_other_worlds(small: None, tmp_path: pathlib.Path) -> None:
     zero = max(rows[name, "score", HOME, None].value or 0.0 for name in ("random", "popularity", "static"))
     assert zero == 0.0
     drop = rows["linucb", "drop", "redrawn", HOME]
-    away = np.mean([rows["linucb", "score", f"redrawn/{i}", None].value for i in range(2)])
+    away = np.mean([rows["linucb", "score", f"redrawn/{i}", None].value for i in (1, 2)])
     assert drop.value == pytest.approx(rows["linucb", "score", HOME, None].value - away)
     assert -1.0 <= rows[None, "tau", "redrawn", HOME].value <= 1.0
     assert rows["linucb", "score", "llm", None].value is None
@@ -239,7 +239,7 @@ def test_unknown_agents_worlds_and_variants_are_refused(small: None) -> None:
 
 
 def test_users_without_a_mind_have_no_scale(monkeypatch: pytest.MonkeyPatch, coin: tuple[Any, Any]) -> None:
-    monkeypatch.setitem(registry._ENVS, "Coins-v0", lambda: coin)
+    monkeypatch.setitem(registry._ENVS, "Coins-v0", lambda **statics: coin)
     with pytest.raises(JaxrecoError, match="no mind that can be read"):
         transfer.run(env="Coins-v0", agents="linucb")
 
@@ -263,13 +263,14 @@ def test_texts_come_back_as_they_were_meant_or_as_silence(feed: tuple[Any, Any])
 def test_what_text_keeps_by_hand() -> None:
     """40 requests for more: by tokens 30 are followed and by text 20; a quarter is by chance. Another intent is scored by one only."""
 
+    rng = np.random.default_rng(0)
+
     def cases(followed: int, others: int) -> Any:
         intent = np.array([1] * 40 + [2] * others)
-        now = np.array([1.0] * followed + [0.0] * (40 - followed) + [1.0] * others)
+        now = np.concatenate([rng.permutation([1.0] * followed + [0.0] * (40 - followed)), np.ones(others)])
+        user = np.concatenate([np.arange(40) % 10, np.arange(others) % 10])
         none = np.full(len(now), np.nan)
-        return phrasings.following.Cases(
-            intent, np.arange(len(now)) % 10, now, none, none, np.full(len(now), 0.25), none
-        )
+        return phrasings.following.Cases(intent, user, now, none, none, np.full(len(now), 0.25), none)
 
     tokens, text, share = phrasings.kept(cases(30, 30), cases(20, 5))
     assert tokens.value == pytest.approx((0.75 - 0.25) / 0.75)
