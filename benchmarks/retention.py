@@ -61,6 +61,7 @@ class World:
     train: TrainConfig
     runs: pathlib.Path | None
     data: pathlib.Path | None
+    user_model: pathlib.Path | None = None  # a folder of `jaxreco fit`, where its users are of one
 
     def agent(self, name: str, seed: int, say: Say) -> tuple[Any, Any]:
         """(agent, agent_params) of a seed, trained where it learns."""
@@ -69,7 +70,8 @@ class World:
             return registry.make_agent(name, key, self.env, self.params)
         own = getattr(registry.agent_factory(name)(), "training", {})
         config = dataclasses.replace(self.train, **own)
-        folder = trained.place(self.runs, f"{self.id}-{name}-{seed}", self.data and str(self.data), config)
+        made_by = (self.data and str(self.data), self.user_model and str(self.user_model), config)
+        folder = trained.place(self.runs, f"{self.id}-{name}-{seed}", *made_by)
         key, trial = jax.random.split(key)
         agent, agent_params = trained.learner(name, key, self.env, self.params, config, folder=folder, say=say)
         return agent, temperature.choose(trial, self.env, self.params, agent, agent_params)[0]
@@ -143,13 +145,16 @@ def _remarks(size: dict[str, int]) -> list[str]:
     return notes if size["seeds"] > 1 else [*notes, "One seed: training with another may end elsewhere."]
 
 
-def world_of(name: str, data: pathlib.Path | None, runs: pathlib.Path | None, size: dict[str, int]) -> World:
-    """A world of the benchmark. Args: size, of QUICK. Raises ValueError for an unknown world."""
+def world_of(
+    name: str, data: pathlib.Path | None, runs: pathlib.Path | None, size: dict[str, int],
+    user_model: pathlib.Path | None = None,
+) -> World:  # fmt: skip
+    """A world of the benchmark. Args: size, of QUICK. user_model: a folder of `jaxreco fit`. Raises ValueError for an unknown world."""
     data = data if data is not None and registry.takes_data(name) else None
-    env, params = registry.make(name, data=data)
+    env, params = registry.make(name, data=data, user_model=user_model or "mindset")
     params = params.replace(horizon_hours=np.float32(HORIZON_H))
     train = TrainConfig(updates=size["updates"])
-    return World(name, env, params, size["users"], size["seeds"], train, runs, data)
+    return World(name, env, params, size["users"], size["seeds"], train, runs, data, user_model)
 
 
 # -- measuring -----------------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ def run(
     Args:
       quick: 128 users, one seed, 30 updates; the protocol is 4,096 users, 5 seeds, 60 updates. users, seeds, updates: instead.
       data, env: home. user_model: a folder of `jaxreco fit`, of the other user model of home's log: agents go there, and
-        agents trained there come home.
+        agents trained there come home. Two with a comma between are home's own and the other.
       worlds: names of VARIANTS with commas instead of all. agents: names with commas, or "all"; USUAL where it is None.
       runs: folder where trained agents are kept. plot: a heat map of the scores.
 
@@ -124,42 +124,47 @@ def _homes(
     user_model: pathlib.Path | None,
 ) -> Iterator[tuple[retention.World, list[Place]]]:  # fmt: skip
     """Homes, and the places for their agents: the world, and that of the other user model, with each other as `other`."""
-    home = retention.world_of(env, data, runs, size)
+    folders = [] if user_model is None else [pathlib.Path(folder) for folder in str(user_model).split(",")]
+    if len(folders) > 2:
+        raise JaxrecoError(
+            f"{user_model} names {len(folders)} user models: give the other one, or two with a comma between."
+        )
+    home = retention.world_of(env, data, runs, size, folders[0] if len(folders) > 1 else None)
     if not mindset.readable(home.params.user):
         raise JaxrecoError(
             f"The users of {env} have no mind that can be read, so there is no scale to score on: take another world."
         )
-    statics = {"data": home.data} if home.data is not None else {}
-    if user_model is None:
-        yield home, places_of(home, variants, statics)
+    if not folders:
+        yield home, places_of(home, variants)
         return
-    own = {"user_model": user_model, **statics}
-    other = dataclasses.replace(home, **_made(env, own), id=f"{env} of {user_model.name}")
+    other = retention.world_of(env, data, runs, size, folders[-1])
     if other.env.n_items != home.env.n_items:
         raise JaxrecoError(
-            f"The user model in {user_model} is of {other.env.n_items:,} items and {env} has {home.env.n_items:,}: give one of the same log."
+            f"The user model in {folders[-1]} is of {other.env.n_items:,} items and that of home of {home.env.n_items:,}: give one of the same log."
         )
-    yield home, [*places_of(home, variants, statics), Place(OTHER, other.env, other.params)]
-    yield other, [*places_of(other, variants, own), Place(OTHER, home.env, home.params)]
+    for one, away in ((home, other), (other, home)):
+        places = [*places_of(one, variants), Place(OTHER, away.env, away.params)]
+        yield dataclasses.replace(one, id=f"{env}, {_kind(one)}"), places
 
 
-def places_of(home: retention.World, variants: tuple[str, ...], statics: dict[str, Any]) -> list[Place]:
-    """Home and its variants, home first. Args: statics, that home was made with."""
+def _kind(world: retention.World) -> str:
+    """What its users are: the name of their model's class, in one word."""
+    return type(world.env.user_model).__name__
+
+
+def places_of(home: retention.World, variants: tuple[str, ...]) -> list[Place]:
+    """Home and its variants, home first."""
     places = [Place(HOME, home.env, home.params)]
     if REDRAWN in variants:
         places += [Place(REDRAWN, home.env, redraw(home.params, number)) for number in range(WORLDS)]
     if MNL in variants:
-        places.append(Place(MNL, **_made(home.env.name, {**statics, "choice": "mnl"})))
+        statics = {"data": home.data} if home.data is not None else {}
+        env, params = registry.make(home.id, choice="mnl", user_model=home.user_model or "mindset", **statics)
+        places.append(Place(MNL, env, params.replace(horizon_hours=home.params.horizon_hours)))
     if SHIFT in variants:
         jumps = home.params.user.replace(taste_shift_hours=SHIFT_HOURS)
         places.append(Place(SHIFT, home.env, home.params.replace(user=jumps)))
     return places
-
-
-def _made(id: str, statics: dict[str, Any]) -> dict[str, Any]:
-    """`env` and `params` of a world with a month to live."""
-    env, params = registry.make(id, **statics)
-    return {"env": env, "params": params.replace(horizon_hours=np.float32(retention.HORIZON_H))}
 
 
 # -- measuring -----------------------------------------------------------------------------------------------

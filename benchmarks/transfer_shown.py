@@ -113,12 +113,10 @@ def _rows(matrix: Matrix, about: dict[str, Any]) -> Iterator[Row]:
                 if name not in ORACLES:
                     yield Row(metric, agent=name, against=HOME, protocol=kind, **vars(found), **about)
         yield Row("tau", against=HOME, protocol=kind, **vars(matrix.tau(kind)), **about)
-    for row, kind in enumerate(matrix.kinds):
-        if len(matrix.worlds(kind)) > 1:
+    for row, where in enumerate(_names(matrix)):
+        if where != matrix.kinds[row]:
             for name, found in matrix.in_world(row).items():
-                yield Row(
-                    "score", agent=name, protocol=f"{kind}/{row - matrix.worlds(kind)[0]}", **vars(found), **about
-                )
+                yield Row("score", agent=name, protocol=where, **vars(found), **about)
     for name in matrix.judged():
         yield Row("score", None, agent=name, protocol=LLM, **about)
         where = matrix.overfit(name)

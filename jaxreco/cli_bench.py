@@ -48,7 +48,8 @@ def bench_command(
         pathlib.Path | None, typer.Option(metavar="FILE", help="Users to test on instead, as JSON lines.")
     ] = None,
     user_model: Annotated[
-        pathlib.Path | None, typer.Option(metavar="FOLDER", help="Of jaxreco fit: show its heads on people held back.")
+        pathlib.Path | None,
+        typer.Option(metavar="FOLDER", help="Of jaxreco fit, for fidelity (its heads) and transfer (its users)."),
     ] = None,
     dataset: Annotated[str | None, typer.Option(metavar="NAME", help="Whose users they are, or the only one.")] = None,
     peers: Annotated[pathlib.Path | None, typer.Option(help="Folder of rivals' scripts, for throughput.")] = None,
