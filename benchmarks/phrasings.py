@@ -85,8 +85,10 @@ def lives(
 ) -> Heard:
     """An agent hears its users' tokens, what is read from their text, and what is read when many texts are refused."""
     texts, strangers = (Texts(env.names, params.catalog, seed, refused) for refused in (0.0, REFUSED))
-    found = [_cases(seed, env, params, agent, agent_params, users, turns, by) for by in (None, texts, strangers)]
-    return Heard(*found, said=texts.said, right=texts.right)
+    tokens, text, strange = (
+        _cases(seed, env, params, agent, agent_params, users, turns, by) for by in (None, texts, strangers)
+    )
+    return Heard(tokens, text, strange, said=texts.said, right=texts.right)
 
 
 def follow(heard: Heard) -> tuple[Estimate, ...]:

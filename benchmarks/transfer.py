@@ -158,8 +158,7 @@ def places_of(home: retention.World, variants: tuple[str, ...]) -> list[Place]:
     if REDRAWN in variants:
         places += [Place(REDRAWN, home.env, redraw(home.params, number)) for number in range(WORLDS)]
     if MNL in variants:
-        statics = {"data": home.data} if home.data is not None else {}
-        env, params = registry.make(home.id, choice="mnl", user_model=home.user_model or "mindset", **statics)
+        env, params = registry.make(home.id, data=home.data, choice="mnl", user_model=home.user_model or "mindset")
         places.append(Place(MNL, env, params.replace(horizon_hours=home.params.horizon_hours)))
     if SHIFT in variants:
         jumps = home.params.user.replace(taste_shift_hours=SHIFT_HOURS)

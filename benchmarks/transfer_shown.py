@@ -29,7 +29,7 @@ def add(
     heard: Mapping[str, list[phrasings.Heard]],
 ) -> None:  # fmt: skip
     """Rows and tables of one home. Args: found, what became of users, by place and agent. heard, by learner and seed."""
-    about = {"world": home.id, "dataset": home.data.name if home.data is not None else None}
+    about: dict[str, Any] = {"world": home.id, "dataset": home.data.name if home.data is not None else None}
     about |= {"n_users": home.users, "n_seeds": home.seeds}
     followed = {name: _over_seeds([phrasings.follow(each) for each in pairs]) for name, pairs in heard.items()}
     report.rows += [*_rows(matrix, about), *_paid_rows(matrix, found, about), *_follow_rows(followed, about)]
@@ -119,10 +119,10 @@ def _rows(matrix: Matrix, about: dict[str, Any]) -> Iterator[Row]:
                 yield Row("score", agent=name, protocol=where, **vars(found), **about)
     for name in matrix.judged():
         yield Row("score", None, agent=name, protocol=LLM, **about)
-        where = matrix.overfit(name)
-        yield Row("overfit", float(bool(where)), agent=name, protocol=HOME, **about)
+        losing = matrix.overfit(name)
+        yield Row("overfit", float(bool(losing)), agent=name, protocol=HOME, **about)
         for kind in matrix.elsewhere:
-            yield Row("overfit", float(kind in where), agent=name, protocol=kind, **about)
+            yield Row("overfit", float(kind in losing), agent=name, protocol=kind, **about)
 
 
 def _of_kind(matrix: Matrix, found: Any, kind: str, name: str, metric: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import pathlib
 from types import SimpleNamespace
@@ -201,6 +202,29 @@ def test_places(small: None) -> None:
     assert [place.env.user_model.choice for place in places] == ["cascade"] * 3 + ["mnl", "cascade"]
     assert [float(place.params.horizon_hours) for place in places] == [96.0] * 5
     assert float(places[-1].params.user.taste_shift_hours) == 24.0
+
+
+def test_two_user_models_of_a_log_are_each_others_elsewhere(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folders stand for worlds of 60 items; `smaller` is of another log."""
+    size, made = {"users": 4, "seeds": 1, "updates": 1}, retention.world_of
+
+    def world_of(name: str, data: Any, runs: Any, size: Any, user_model: pathlib.Path | None = None) -> Any:
+        world = made(name, data, runs, size)
+        env = dataclasses.replace(world.env, n_items=59) if str(user_model) == "smaller" else world.env
+        params = world.params.replace(horizon_hours=float(len(str(user_model or ""))))
+        return dataclasses.replace(world, env=env, params=params)
+
+    monkeypatch.setattr(retention, "world_of", world_of)
+    for given, hours in (("one,another", (3.0, 7.0)), ("another", (0.0, 7.0))):
+        homes = list(transfer._homes("Small-v0", None, None, size, ("shift",), pathlib.Path(given)))
+        assert [home.id for home, _ in homes] == ["Small-v0, Mindset"] * 2
+        assert [[place.kind for place in places] for _, places in homes] == [[HOME, "shift", "other"]] * 2
+        found = [[float(places[at].params.horizon_hours) for at in (0, 1, 2)] for _, places in homes]
+        assert found == [[hours[0], hours[0], hours[1]], [hours[1], hours[1], hours[0]]]
+    with pytest.raises(JaxrecoError, match="smaller is of 59 items and that of home of 60"):
+        list(transfer._homes("Small-v0", None, None, size, (), pathlib.Path("smaller")))
+    with pytest.raises(JaxrecoError, match="names 3 user models"):
+        list(transfer._homes("Small-v0", None, None, size, (), pathlib.Path("a,b,c")))
 
 
 def test_agents_in_other_worlds(small: None, tmp_path: pathlib.Path) -> None:
