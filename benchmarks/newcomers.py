@@ -191,7 +191,7 @@ def _levels(world: str, courses: Mapping[str, Course]) -> Any:
     table = plain_table(world, *heads, "turns\nuntil", words=1, title="New users")
     table.padding = (0, 1, 0, 0)
     for name, course in courses.items():
-        table.add_row(name, *(_cell(over(mean(course, *which))) for which in columns), _cell(until(course)))
+        table.add_row(name, *(_cell(over(mean(course, *which))) for which in columns), _span(until(course)))
     return table
 
 
@@ -213,6 +213,11 @@ def _spell(span: str) -> str:
 
 def _cell(found: Estimate) -> str:
     return narrow(words(found))
+
+
+def _span(found: Estimate) -> str:
+    """A number of turns and its interval, which is wider on one side."""
+    return f"{found.value:.0f} ({found.low:.0f}-{found.high:.0f})"
 
 
 def _draw(path: pathlib.Path, courses: Mapping[str, Course], world: str) -> None:

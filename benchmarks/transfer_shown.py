@@ -55,6 +55,20 @@ def _found(matrix: Matrix, home: str, heard: Mapping[str, list[phrasings.Heard]]
     for name, pairs in heard.items():
         said, right = (sum(getattr(each, what) for each in pairs) for what in ("said", "right"))
         yield f"{home}: {right:,} of {said:,} texts in phrasings that are kept for testing were heard as they were meant ({name})."
+        shares = (f"{share:.0%} {how}" for how, share in _followed_of_all(pairs).items())
+        yield f"{home}: of all instructions, each counted alike, {name} followed {', '.join(shares)}."
+    for row, kind in enumerate(matrix.kinds[1:], start=1):
+        if np.array_equal(matrix.reward[row], matrix.reward[0]):
+            yield f"{home}: {kind} changes nothing here, life by life: these users do not heed what it changes."
+
+
+def _followed_of_all(pairs: list[phrasings.Heard]) -> dict[str, float]:
+    """The share of all instructions that was followed, by how they were heard; and by random slates."""
+    hows = {"tokens": "by tokens", "text": "by text", "strangers": "by strangers' text"}
+    found = {
+        said: float(np.concatenate([getattr(each, how).now for each in pairs]).mean()) for how, said in hows.items()
+    }
+    return {**found, "by random slates": float(np.concatenate([each.tokens.random for each in pairs]).mean())}
 
 
 def _easy(matrix: Matrix) -> list[str]:

@@ -154,6 +154,9 @@ def test_an_overfit_agent_is_marked_in_table_rows_and_notes() -> None:
     marked = [line for line in text.splitlines() if line.rstrip().endswith("overfit")]
     assert [line.split()[0] for line in marked] == ["ppo"]
     assert "not overfit: linucb" in " ".join(text.split())
+    assert "changes nothing" not in text
+    twice = matrix((HOME, (1, 2, 4, 9, 10)), ("shift", (1, 2, 4, 9, 10)))
+    assert any("shift changes nothing" in note for note in transfer_shown._found(twice, "Small-v0", {}))
     flags = {(row.agent, row.protocol): row.value for row in report.rows if row.metric == "overfit"}
     assert flags == {("ppo", HOME): 1.0, ("ppo", "mnl"): 1.0, ("linucb", HOME): 0.0, ("linucb", "mnl"): 0.0}
     assert [row.value for row in report.rows if row.protocol == "llm"] == [None, None]
@@ -309,6 +312,8 @@ def test_an_agent_follows_what_it_is_told_by_text(feed: tuple[Any, Any]) -> None
     env, params = feed
     agent = jaxreco.make_agent("obedient", jax.random.key(0), env, params)
     heard = phrasings.lives(0, env, params, *agent, users=32, turns=24)
+    shares = transfer_shown._followed_of_all([heard])
+    assert shares["by tokens"] == shares["by text"] == pytest.approx(heard.text.now.mean())
     assert heard.said == heard.right > 50
     np.testing.assert_array_equal(heard.tokens.now, heard.text.now)  # every text was understood
     assert heard.tokens.now.mean() > heard.tokens.random.mean() + 0.2
