@@ -242,7 +242,7 @@ def draw(path: pathlib.Path, matrices: Mapping[str, Matrix]) -> None:
         scores = matrix.scores(matrix.reward.mean(axis=(2, 3))).T
         picture = axes.imshow(scores, cmap="RdBu", vmin=-1.0, vmax=1.0, aspect="auto")
         for (row, column), score in np.ndenumerate(scores):
-            text = f"{score:.2f}".replace("0.", ".", 1)
+            text = f"{round(score, 2) + 0.0:.2f}".replace("0.", ".", 1)  # no minus before a zero
             axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color="w" if abs(score) > 0.6 else "k")
         labels = [name.rpartition("/")[2] for name in _names(matrix)]
         axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right", fontsize=8)
