@@ -94,6 +94,9 @@ def run(
     asked = {"users": users, "seeds": seeds, "updates": updates}
     size = {name: usual[name] if value is None else value for name, value in asked.items()}
     report = Report("transfer", _protocol(env, size), "quick" if quick else "full", 0.0)
+    if user_model is not None and not registry.takes_user_model(env):
+        report.notes.append(f"{user_model} is not used: {env} is no world of fitted users.")
+        user_model = None
     pictures = {}
     for home, places in _homes(env, data, runs, size, variants, user_model):
         names = registry.who_can_live((*ZERO, *chosen, ORACLE), home.params.user)

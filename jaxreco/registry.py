@@ -151,9 +151,18 @@ def make(
 
 def takes_data(id: str) -> bool:
     """Whether a world is made from real data. Raises ValueError for an unknown world, with the nearest names."""
+    return _takes(id, "data")
+
+
+def takes_user_model(id: str) -> bool:
+    """Whether a world's users are fitted to a log. Raises ValueError for an unknown world, with the nearest names."""
+    return _takes(id, "user_model")
+
+
+def _takes(id: str, setting: str) -> bool:
     if id not in _ENVS:
         raise ValueError(f"There is no world {id!r}.{closest(id, _ENVS)}")
-    return "data" in inspect.signature(_load(_ENVS[id])).parameters
+    return setting in inspect.signature(_load(_ENVS[id])).parameters
 
 
 def _no_user_model(id: str, user_model: str | os.PathLike[str]) -> str:
