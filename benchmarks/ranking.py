@@ -1,6 +1,7 @@
-"""What would this user take next? The last item of each user among 19 others, and in the whole catalog.
+"""What would this user take next? The last item of each user among 19 others, among what SASRec shows, and in the whole catalog.
 
-Closed forms, fitted to logs and tuned inside the folds: the rows that a learned recommender has to pass.
+Closed forms, fitted to logs and tuned inside the folds: the rows that a learned recommender has to pass. SASRec, and its blend
+with the best of them.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,21 +20,25 @@ from jaxreco.data import splits
 from jaxreco.data.log import Log
 from jaxreco.errors import DataError
 from jaxreco.evaluation import interval
-from jaxreco.ranking import closed, metrics, tuning
-from jaxreco.ranking.cases import Cases, answered, but_last, but_users, draws, last_items, read, several
+from jaxreco.ranking import blend, closed, hard, metrics, sasrec_fit, tuning
+from jaxreco.ranking.blend import Blend
+from jaxreco.ranking.cases import CANDIDATES, Cases, answered, but_last, but_users, draws, last_items, read, several
+from jaxreco.ranking.sasrec import Sizes
 from jaxreco.report.standing import Estimate
 
-CV, RANDOM20, FULL = "cv10/random20", "random20", "full"
+CV, RANDOM20, HARD20, FULL = "cv10/random20", "random20", "hard20", "full"
 FOLDS, REDRAWS = 10, 100
 HIDDEN, INNER = 3000, 1000  # users of Instruments whose last items are ranked, and others by whom is tuned
 REGULARISATIONS = {"instruments-2018": (50.0, 200.0, 500.0)}  # of EASE: each takes minutes with as many items
+SIZES, FIT = Sizes(), {}  # of SASRec, and settings of its fit other than what suits the log
 PLAIN = ("random", "popularity", "item_knn", "ease")  # the best of them is what all other rows are compared with
+MIXED = "ease_seq"  # the closed form that SASRec is mixed with
+LEARNED = ("sasrec", "blend")  # and these with the best of all closed forms too
 KNOWN = (
     "Known, hit@1 among 20, of others: LLaRA (arXiv 2312.02445, numbers of its repository, 95 and 122 test users) .453 on "
     "MovieLens and .525 on Last.fm, the SASRec it names .378 and .290 to .315.",
     "Known, but no baseline: the RecoWorld row reported by CoARS (arXiv 2604.10029), .172 on MovieLens, .199 on Last.fm, .222 "
     "on Instruments. Its agents re-rank the top 20 of a SASRec, and how the truth enters those is not known; item-kNN passes it.",
-    "hard20 is left out: it needs the candidates of a SASRec, and there is none here yet.",
 )
 
 Inner = Callable[[Log], tuning.Inner]
@@ -53,7 +58,8 @@ class Measured(NamedTuple):
     protocol: str
     values: dict[str, dict[str, np.ndarray]]  # row -> metric -> f64[M]
     fold: np.ndarray  # i64[M]
-    recipes: dict[str, list[closed.Recipe]]  # row -> one a fold
+    recipes: dict[str, list[closed.Recipe]]  # closed form's row -> one a fold
+    blends: list[Blend]  # one a fold
 
 
 def run(
@@ -70,7 +76,7 @@ def run(
     """Rank.
 
     Args:
-      quick: closed forms are soon fitted: quick or not, this is the whole protocol.
+      quick: or not, this is the whole protocol.
       data: the folder that holds the data sets' folders. split: "validation" or "test".
       test: JSON lines of users to rank for instead, of one data set. dataset: its name, or the only one to run.
       redraws, folds: instead of those of the protocol.
@@ -109,12 +115,15 @@ def run(
     notes += [
         "± is half the 95 % interval over users (bootstrap); differences are paired by user. The folds are the seeds.",
         "ease is tuned, ease_200 is EASE at lambda 200. ease_pop adds log-popularity; ease_seq fades the history and adds "
-        "transitions (what came after what), item-kNN and log-popularity. Closed forms are soon fitted: --quick is the whole protocol.",
+        "transitions (what came after what), item-kNN and log-popularity. sasrec is a causal transformer, fitted once to each "
+        "training part; blend is sasrec with ease_seq and log-popularity. --quick is the whole protocol.",
+        f"{HARD20}: the first 20 items, without the history, of a SASRec that is fitted to the inner split alone and is no row; only "
+        "users whose truth is among them count. Neither its scores nor the candidates' order are told.",
         *KNOWN,
     ]
     return Report(
         benchmark="ranking", protocol=protocol, mode=mode, wall_s=time.perf_counter() - began, rows=rows, notes=notes,
-        tables=made, device="CPU (NumPy)",
+        tables=made,
     )  # fmt: skip
 
 
@@ -169,26 +178,61 @@ def measure(
     values: dict[str, dict[str, np.ndarray]] = {}
     fold = np.zeros(len(cases.target), np.int64)
     recipes: dict[str, list[closed.Recipe]] = {}
+    blends = []
     for number, job in enumerate(jobs):
         fold[job.cases] = number
         told = under(f"{protocol}, {bar(number, len(jobs))}", say)
-        chosen = tuning.recipes(job.inner(job.train), under("tuning", told), regularisations)
-        fades = {recipe.fade for recipe in chosen.values()}
-        parts = closed.Parts(job.train, cases.history[job.cases], fades, under("ranking", told))
+        inner = job.inner(job.train)
+        bench = tuning.Bench(inner, under("tuning", told))
+        chosen = tuning.recipes(inner, under("tuning", told), regularisations, bench)
+        asked = cases.rows(job.cases)
+        parts = closed.Parts(job.train, asked.history, {r.fade for r in chosen.values()}, under("ranking", told))
+        scores = {row: parts.scores(recipe) for row, recipe in chosen.items()}
+        learned = _learned(job.train, inner, asked, (bench.scores(chosen[MIXED]), scores[MIXED]), number, told)
+        blends.append(learned.blend)
         for row, recipe in chosen.items():
             recipes.setdefault(row, []).append(recipe)
-            scores = parts.scores(recipe)
-            for metric, found in _metrics(scores, cases.rows(job.cases), candidates, job.cases).items():
+        for row, said in (scores | learned.scores).items():
+            for metric, found in _metrics(said, asked, candidates, job.cases, learned.shown).items():
                 kept = values.setdefault(row, {}).setdefault(metric, np.full(len(cases.target), np.nan))
                 kept[job.cases] = found
-    return Measured(protocol, values, fold, recipes)
+    return Measured(protocol, values, fold, recipes, blends)
 
 
-def _metrics(scores: np.ndarray, cases: Cases, candidates: list[Any], chosen: np.ndarray) -> dict[str, np.ndarray]:
-    """f64[M] each."""
+class Learned(NamedTuple):
+    """What SASRec says of some cases, alone and mixed."""
+
+    scores: dict[str, np.ndarray]  # of LEARNED, f32[M, I]
+    shown: np.ndarray  # i32[M, 20], of hard20
+    blend: Blend
+
+
+def _learned(
+    train: Log, inner: tuning.Inner, asked: Cases, mixed: tuple[np.ndarray, np.ndarray], seed: int, say: Say
+) -> Learned:
+    """SASRec, fitted twice: to the inner split, which says when to stop and how to mix, and to all of a training part.
+
+    The first also shows the candidates of hard20, so that no row is asked for its own: nobody reads the scores that chose them.
+
+    Args: mixed: scores of the closed form that is mixed, of the inner cases and of those asked.
+    """
+    config = sasrec_fit.usual(train, **FIT)
+    say("sasrec, inner split")
+    first = sasrec_fit.fit(inner.train, SIZES, config, held_back=inner.cases, seed=2 * seed, say=under("sasrec", say))
+    found = blend.tune(first.scores(inner.cases.history), mixed[0], closed.takers(inner.train), inner.cases)
+    say("sasrec")
+    learned = sasrec_fit.fit(train, SIZES, config, stop=first.rounds, seed=2 * seed + 1).scores(asked.history)
+    both = {"sasrec": learned, "blend": found.scores(learned, mixed[1], closed.takers(train))}
+    return Learned(both, hard.shortlist(first.scores(asked.history), asked, CANDIDATES), found)
+
+
+def _metrics(
+    scores: np.ndarray, cases: Cases, candidates: list[Any], chosen: np.ndarray, shown: np.ndarray
+) -> dict[str, np.ndarray]:
+    """f64[M] each; of hard20 NaN for users whose truth is not shown."""
     hits = np.zeros(len(cases.target))
-    for shown, place in candidates:
-        said = np.take_along_axis(scores, shown[chosen], axis=1)
+    for drawn, place in candidates:
+        said = np.take_along_axis(scores, drawn[chosen], axis=1)
         hits += said.argmax(axis=1) == place[chosen]  # of equals the first in a random order
     ranked = metrics.places(scores, cases)
     return {
@@ -196,52 +240,77 @@ def _metrics(scores: np.ndarray, cases: Cases, candidates: list[Any], chosen: np
         "hit@1": metrics.hit(ranked, 1),
         "hit@10": metrics.hit(ranked, 10),
         "ndcg@10": metrics.ndcg(ranked, 10),
+        "hard hit@1": hard.hit(scores, shown, cases),
     }
 
 
 # -- rows and tables -----------------------------------------------------------------------------------------
 
+AMONG = "hit@1 of 20"  # the key of what is measured among 20 drawn candidates
+ONCE = {"hard hit@1": HARD20, "hit@1": FULL, "hit@10": FULL, "ndcg@10": FULL}  # over most users only
+
 
 def _rows(measured: list[Measured]) -> Iterator[Row]:
-    """Values, and differences from the best plain row; the catalog's once, over most users."""
+    """Values, and differences from the best plain row, of learned rows from the best closed form too."""
     for one in measured:
-        for metric in ("hit@1 of 20", *(("hit@1", "hit@10", "ndcg@10") if one is measured[0] else ())):
-            protocol = one.protocol if metric == "hit@1 of 20" else FULL
-            best = _best(one, metric)
+        for metric, protocol in {AMONG: one.protocol, **(ONCE if one is measured[0] else {})}.items():
+            scored = np.isfinite(one.values["random"][metric])
+            users = {"n_users": int(scored.sum()), "n_seeds": int(one.fold.max()) + 1}
+            name = metric.removesuffix(" of 20").removeprefix("hard ")
             for agent in one.values:
-                users = {"n_users": len(one.fold), "n_seeds": int(one.fold.max()) + 1}
                 about: dict[str, Any] = {"protocol": protocol, "agent": agent, **users}
-                name = metric.removesuffix(" of 20")
-                yield Row(name, *interval(one.values[agent][metric]), **about)
-                if agent != best:
-                    yield Row(name, *interval(_difference(one, agent, best, metric)), against=best, **about)
+                yield Row(name, *interval(one.values[agent][metric][scored]), **about)
+                for other in _others(one, agent, metric):
+                    yield Row(name, *interval(_difference(one, agent, other, metric)), against=other, **about)
+            if protocol == HARD20:
+                covered = scored.astype(np.float64)
+                yield Row(
+                    "coverage", *interval(covered), protocol=HARD20, n_users=len(scored), n_seeds=users["n_seeds"]
+                )
 
 
-def _best(one: Measured, metric: str) -> str:
-    return max(PLAIN, key=lambda agent: float(one.values[agent][metric].mean()))
+def _others(one: Measured, agent: str, metric: str) -> list[str]:
+    """The rows that a row is compared with."""
+    others = [_best(one, PLAIN, metric), *([_best(one, one.recipes, metric)] if agent in LEARNED else [])]
+    return [other for other in dict.fromkeys(others) if other != agent]
+
+
+def _best(one: Measured, rows: Iterable[str], metric: str) -> str:
+    return max(rows, key=lambda agent: float(np.nanmean(one.values[agent][metric])))
 
 
 def _difference(one: Measured, agent: str, other: str, metric: str) -> np.ndarray:
-    return one.values[agent][metric] - one.values[other][metric]
+    difference = one.values[agent][metric] - one.values[other][metric]
+    return difference[np.isfinite(difference)]
 
 
 def _table(name: str, measured: list[Measured]) -> Any:
-    """A data set's rows: among 20 candidates, less the best plain row, on the validation users, in the catalog."""
+    """A data set's rows: among 20 candidates, less the best plain row and the best closed form, on the validation users, among
+    what SASRec shows, in the catalog."""
     first = measured[0]
-    best = _best(first, "hit@1 of 20")
+    plain, best = _best(first, PLAIN, AMONG), _best(first, first.recipes, AMONG)
     more = [f"{one.protocol}\n{len(one.fold):,} users" for one in measured[1:]]
+    covered = np.isfinite(first.values["random"]["hard hit@1"])
     table = plain_table(
-        "hit@1 of 20", f"{first.protocol}\n{len(first.fold):,} users", f"less\n{best}", *more, "full\nhit@1", "full\nhit@10",
-        "full\nndcg@10", words=1, title=name,
+        "hit@1 of 20", f"{first.protocol}\n{len(first.fold):,} users", f"less\n{plain}", f"less\n{best}", *more,
+        f"{HARD20}\n{covered.sum():,} users", "full\nhit@1", "full\nhit@10", "full\nndcg@10", words=1, title=name,
     )  # fmt: skip
     table.padding = (0, 1, 0, 0)
     for agent in first.values:
-        gain = Estimate(*interval(_difference(first, agent, best, "hit@1 of 20")))
-        told = "" if agent == best else f"{cell(gain, '+')}{'' if gain.verdict == 'not told apart' else ' *'}"
-        cells = [cell(Estimate(*interval(one.values[agent]["hit@1 of 20"]))) for one in measured]
+        gains = [_gain(first, agent, plain), _gain(first, agent, best) if agent in LEARNED else ""]
+        cells = [cell(Estimate(*interval(one.values[agent][AMONG]))) for one in measured]
+        shown = cell(Estimate(*interval(first.values[agent]["hard hit@1"][covered]))) if covered.any() else ""
         full = (three(first.values[agent][metric].mean()) for metric in ("hit@1", "hit@10", "ndcg@10"))
-        table.add_row(agent, cells[0], told, *cells[1:], *full)
+        table.add_row(agent, cells[0], *gains, *cells[1:], shown, *full)
     return table
+
+
+def _gain(one: Measured, agent: str, other: str) -> str:
+    """The paired difference; nothing where they are one row."""
+    if agent == other:
+        return ""
+    gain = Estimate(*interval(_difference(one, agent, other, AMONG)))
+    return f"{cell(gain, '+')}{'' if gain.verdict == 'not told apart' else ' *'}"
 
 
 def _chosen(name: str, one: Measured) -> str:
@@ -251,5 +320,14 @@ def _chosen(name: str, one: Measured) -> str:
         for field in dataclasses.fields(closed.Recipe):
             found = sorted({getattr(recipe, field.name) for recipe in recipes})
             if agent == "ease_seq" and found != [getattr(closed.RANDOM, field.name)]:
-                told.append(f"{field.name} {' or '.join(f'{value:g}' for value in found)}")
-    return f"{name}, chosen for ease_seq: {', '.join(told)}. * the difference's interval excludes 0."
+                told.append(f"{field.name} {_span(found)}")
+    weights = [f"{field} {_span([getattr(mix, field) for mix in one.blends])}" for field in Blend._fields]
+    shown = np.isfinite(one.values["random"]["hard hit@1"]).mean()
+    return (
+        f"{name}, chosen for ease_seq: {', '.join(told)}; for blend, beside sasrec: {', '.join(weights)} ({MIXED} standardised). "
+        f"{HARD20}: the truth of {shown:.1%} of the users is among the 20. * the difference's interval excludes 0."
+    )
+
+
+def _span(values: Iterable[float]) -> str:
+    return " or ".join(f"{value:g}" for value in sorted(set(values)))

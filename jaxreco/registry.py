@@ -37,6 +37,7 @@ _AGENTS: dict[str, str | Callable[..., Any]] = {
     "thompson": "jaxreco.agents.thompson:make",
     "ease": "jaxreco.agents.ease:make",
     "ease_seq": "jaxreco.agents.ease_seq:make",
+    "sasrec": "jaxreco.agents.sasrec:make",
     "obedient": "jaxreco.agents.obedient:make",
     "oracle_greedy": "jaxreco.agents.oracle_greedy:make",
     "oracle_plan": "jaxreco.agents.oracle_plan:make",

@@ -24,8 +24,23 @@ from jaxreco.testing import quick_jit
 
 Array = jax.Array
 USERS, TURNS, TILE = 8, 12, 8
-NAMES = ("ease", "ease_seq", "item_knn", "linucb", "oracle_greedy", "popularity", "ppo", "random", "static", "thompson")
-SETTINGS: dict[str, Any] = {"ppo": dict(width=16, layers=1, heads=2, window=4)}
+NAMES = (
+    "ease",
+    "ease_seq",
+    "item_knn",
+    "linucb",
+    "oracle_greedy",
+    "popularity",
+    "ppo",
+    "random",
+    "sasrec",
+    "static",
+    "thompson",
+)
+SETTINGS: dict[str, Any] = {
+    "ppo": dict(width=16, layers=1, heads=2, window=4),
+    "sasrec": dict(width=16, layers=1, rounds=1),
+}
 
 
 def a_log(n_items: int) -> Interactions:

@@ -46,7 +46,11 @@ class Bench:
 
     def judge(self, recipe: Recipe) -> float:
         """The mean over the inner cases."""
-        return float(metrics.sampled_hit(metrics.places(self._parts.scores(recipe), self._cases)).mean())
+        return float(metrics.sampled_hit(metrics.places(self.scores(recipe), self._cases)).mean())
+
+    def scores(self, recipe: Recipe) -> np.ndarray:
+        """f32[M, I], what a recipe says of the inner cases."""
+        return self._parts.scores(recipe)
 
     def tune(self, start: Recipe, grid: Grid, sweeps: int = 2) -> Recipe:
         """The best recipe found: one field after another is set to its best value, again and again."""
@@ -73,13 +77,16 @@ WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)  # of a part beside EASE
 
 
 def recipes(
-    inner: Inner, say: Callable[[str], None] = lambda text: None, regularisations: Sequence[float] = REGULARISATIONS
+    inner: Inner,
+    say: Callable[[str], None] = lambda text: None,
+    regularisations: Sequence[float] = REGULARISATIONS,
+    bench: Bench | None = None,
 ) -> dict[str, Recipe]:
     """Every row's recipe, tuned on an inner split.
 
-    Args: regularisations, of EASE that are tried.
+    Args: regularisations, of EASE that are tried. bench: that of the inner split, if it is to be asked again.
     """
-    bench = Bench(inner, say)
+    bench = Bench(inner, say) if bench is None else bench
     knn = bench.tune(Recipe(neighbours=1.0), {"nearest": NEAREST, "shrinkage": SHRINKAGES})
     order = {"rare": SHRINKAGES, "fade": FADES}
     transitions = bench.tune(Recipe(transitions=1.0, fade=0.8), order)
