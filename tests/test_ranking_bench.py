@@ -18,7 +18,9 @@ from jaxreco.benchmarks import given, ranking
 from jaxreco.data import splits
 from jaxreco.errors import DataError
 from jaxreco.evaluation import interval
-from jaxreco.ranking import tuning
+from jaxreco.ranking import hard, tuning
+from jaxreco.ranking.cases import VISIBLE
+from jaxreco.ranking.sasrec import Sizes
 
 ITEMS, USERS, EVENTS = 50, 60, 14
 
@@ -45,6 +47,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranking, "REGULARISATIONS", {})
     monkeypatch.setattr(ranking, "HIDDEN", 30)
     monkeypatch.setattr(ranking, "INNER", 20)
+    monkeypatch.setattr(ranking, "SIZES", Sizes(width=8, layers=1))
+    monkeypatch.setattr(ranking, "FIT", {"rounds": 2, "steps": 10, "batch": 16, "learning_rate": 0.02})
 
 
 @pytest.mark.usefixtures("small")
@@ -55,25 +59,32 @@ def test_all_sets_and_protocols(data: Path) -> None:
         headline = values(report, dataset=name, protocol="cv10/random20", against=None)
         assert set(headline) == {
             "random", "popularity", "item_knn", "transitions", "ease_200", "ease", "ease_pop", "ease_seq",
+            "sasrec", "blend",
         }  # fmt: skip
         for row in headline.values():
             assert (row.n_users, row.n_seeds, row.split, row.metric) == (users, folds, "validation", "hit@1")
             assert row.low <= row.value <= row.high
         assert headline["random"].value == pytest.approx(0.05, abs=0.05)
         assert headline["ease_seq"].value > headline["ease"].value + 0.1
-        (best,) = {row.against for row in report.rows if row.dataset == name and row.protocol == "cv10/random20"} - {
-            None
-        }
+        others = [row for row in report.rows if row.dataset == name and row.protocol == "cv10/random20" and row.against]
+        (best,) = {row.against for row in others if row.agent == "ease_seq"}
+        closed = max(set(headline) - set(ranking.LEARNED), key=lambda row: headline[row].value)
+        assert {row.against for row in others if row.agent == "blend"} == {best, closed}
         gain = values(report, dataset=name, protocol="cv10/random20", against=best)["ease_seq"]
         assert best in ranking.PLAIN
         assert gain.value == pytest.approx(headline["ease_seq"].value - headline[best].value)
         assert {row.metric for row in report.rows if row.dataset == name and row.protocol == "full"} == {
             "hit@1", "hit@10", "ndcg@10",
         }  # fmt: skip
-        assert len(values(report, dataset=name, protocol="random20", against=None)) == (0 if folds == 1 else 8)
+        assert len(values(report, dataset=name, protocol="random20", against=None)) == (0 if folds == 1 else 10)
+        shown = values(report, dataset=name, protocol="hard20", metric="hit@1", against=None)
+        (coverage,) = (row for row in report.rows if row.dataset == name and row.metric == "coverage")
+        assert set(shown) == set(headline)
+        assert {row.n_users for row in shown.values()} == {round(coverage.value * users)}
+        assert coverage.n_users == users
     assert values(report, dataset="movielens-100k", protocol="random20")["ease"].n_users == 12
     assert any("part 3 of 3" in text for text in said)
-    assert any("hard20 is left out" in note for note in report.notes)
+    assert any("hard20: the truth of" in note for note in report.notes)
     assert any("LLaRA" in note for note in report.notes)
     again = ranking.run(data=data, redraws=10, folds=3, dataset="lastfm-sequences")
     assert again.rows == [row for row in report.rows if row.dataset == "lastfm-sequences"]
@@ -122,6 +133,33 @@ def test_a_planted_leak_is_noticed(data: Path, monkeypatch: pytest.MonkeyPatch) 
         ranking.run(data=data, redraws=1, folds=3, dataset="movielens-100k")
     monkeypatch.setattr(splits, "leaks", lambda log, split, kind: [])  # without that check, the spy sees it
     assert all(len(users) == 1 for users in asked(monkeypatch, data))
+
+
+@pytest.mark.usefixtures("small")
+def test_hard_candidates_leave_the_history_out_and_hold_the_truth_by_themselves(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Any] = []
+    shortlist = hard.shortlist
+
+    def spy(scores: Any, cases: Any, size: int) -> Any:
+        shown.append((shortlist(scores, cases, size), cases))
+        return shown[-1][0]
+
+    monkeypatch.setattr(hard, "shortlist", spy)
+    report = ranking.run(data=data, redraws=1, folds=2, dataset="movielens-100k")
+    there = []
+    for candidates, cases in shown[:2]:
+        assert candidates.shape == (len(cases.target), 20)
+        assert (np.diff(candidates, axis=1) > 0).all()
+        assert not (candidates[:, :, None] == cases.history[:, None, :]).any()
+        assert cases.history.shape[1] == VISIBLE
+        there.append((candidates == cases.target[:, None]).any(axis=1))
+    (coverage,) = (row for row in report.rows if row.metric == "coverage")
+    assert coverage.value == np.concatenate(there).mean()
+    assert 0.0 < coverage.value < 1.0
+    popular = values(report, protocol="hard20", against=None)["random"]
+    assert popular.value == pytest.approx(0.05)
 
 
 @pytest.mark.usefixtures("small")
