@@ -87,7 +87,8 @@ def run(
     refuse("ranking", split, test, dataset)
     mode = "quick" if quick else "full"
     rows: list[Row] = []
-    made, notes = [], []
+    made: list[Any] = []
+    notes: list[str] = []
     for name in (dataset,) if dataset else sets_in(data):
         say(f"reading {name}")
         given = read_set(data / name, name)
@@ -98,7 +99,7 @@ def run(
             continue
         measured = list(_measure(given, part, cases, redraws, folds, under(name, say)))
         rows += [dataclasses.replace(row, dataset=name, split=part, mode=mode) for row in _rows(measured)]
-        made.append(_table(name, measured))
+        made += _tables(name, measured)
         notes.append(_chosen(name, measured[0]))
     if not made:
         raise DataError(f"{data} holds no test part of any set: give users with --test FILE --dataset NAME.")
@@ -284,25 +285,36 @@ def _difference(one: Measured, agent: str, other: str, metric: str) -> np.ndarra
     return difference[np.isfinite(difference)]
 
 
-def _table(name: str, measured: list[Measured]) -> Any:
-    """A data set's rows: among 20 candidates, less the best plain row and the best closed form, on the validation users, among
-    what SASRec shows, in the catalog."""
+def _tables(name: str, measured: list[Measured]) -> list[Any]:
+    """A data set's rows: among 20 candidates, less the best plain row and the best closed form, on the validation users; then
+    among what SASRec shows, and in the catalog."""
     first = measured[0]
     plain, best = _best(first, PLAIN, AMONG), _best(first, first.recipes, AMONG)
     more = [f"{one.protocol}\n{len(one.fold):,} users" for one in measured[1:]]
     covered = np.isfinite(first.values["random"]["hard hit@1"])
-    table = plain_table(
+    among = plain_table(
         "hit@1 of 20", f"{first.protocol}\n{len(first.fold):,} users", f"less\n{plain}", f"less\n{best}", *more,
-        f"{HARD20}\n{covered.sum():,} users", "full\nhit@1", "full\nhit@10", "full\nndcg@10", words=1, title=name,
+        words=1, title=name,
     )  # fmt: skip
-    table.padding = (0, 1, 0, 0)
+    whole = plain_table(
+        "",
+        f"{HARD20}, hit@1\n{covered.sum():,} users",
+        "full\nhit@1",
+        "full\nhit@10",
+        "full\nndcg@10",
+        words=1,
+        title=name,
+    )
     for agent in first.values:
         gains = [_gain(first, agent, plain), _gain(first, agent, best) if agent in LEARNED else ""]
         cells = [cell(Estimate(*interval(one.values[agent][AMONG]))) for one in measured]
+        among.add_row(agent, cells[0], *gains, *cells[1:])
         shown = cell(Estimate(*interval(first.values[agent]["hard hit@1"][covered]))) if covered.any() else ""
         full = (three(first.values[agent][metric].mean()) for metric in ("hit@1", "hit@10", "ndcg@10"))
-        table.add_row(agent, cells[0], *gains, *cells[1:], shown, *full)
-    return table
+        whole.add_row(agent, shown, *full)
+    for table in (among, whole):
+        table.padding = (0, 1, 0, 0)
+    return [among, whole]
 
 
 def _gain(one: Measured, agent: str, other: str) -> str:

@@ -260,4 +260,4 @@ def test_the_command_writes_rows(data: Path, tmp_path: Path) -> None:
     assert "ease_seq" in result.output
     written = json.loads(out.read_text())
     assert written["benchmark"] == "ranking"
-    assert {row["protocol"] for row in written["rows"]} == {"cv10/random20", "full"}
+    assert {row["protocol"] for row in written["rows"]} == {"cv10/random20", "hard20", "full"}

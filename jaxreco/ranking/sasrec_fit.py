@@ -132,7 +132,7 @@ def fit(
         places = metrics.places(_scores((graph, params), known, held_back.history), held_back)
         hits.append(float(metrics.sampled_hit(places).mean()))
         say(f"round {number + 1} of {config.rounds}: {float(loss):.3f} nats, hit@1 {hits[-1]:.3f}")
-        if hits[-1] == max(hits):
+        if hits[-1] > max(hits[:-1], default=-1.0):
             best, taken = params, number + 1
         elif number + 1 - taken >= config.patience:
             break
