@@ -21,7 +21,11 @@ class Blend(NamedTuple):
 
     def scores(self, learned: np.ndarray, closed: np.ndarray, takers: np.ndarray) -> np.ndarray:
         """f32[M, I] of the log-probabilities f32[M, I], a closed form's scores f32[M, I] and log(1 + takers) f32[I]."""
-        return learned + np.float32(self.closed) * standard(closed) + np.float32(self.popularity) * takers
+        return self.mixed(learned, standard(closed), takers)
+
+    def mixed(self, learned: np.ndarray, standardised: np.ndarray, takers: np.ndarray) -> np.ndarray:
+        """The same of scores that are standardised already."""
+        return learned + np.float32(self.closed) * standardised + np.float32(self.popularity) * takers
 
 
 def standard(scores: np.ndarray) -> np.ndarray:
@@ -33,5 +37,6 @@ def standard(scores: np.ndarray) -> np.ndarray:
 def tune(learned: np.ndarray, closed: np.ndarray, takers: np.ndarray, cases: Cases) -> Blend:
     """The weights that are best for cases by hit@1 among 20, over all draws; the smallest of equals."""
     tried = [Blend(a, b) for a in CLOSED for b in sorted(POPULARITY, key=abs)]
-    worth = [metrics.sampled_hit(metrics.places(one.scores(learned, closed, takers), cases)).mean() for one in tried]
+    once = standard(closed)
+    worth = [metrics.sampled_hit(metrics.places(one.mixed(learned, once, takers), cases)).mean() for one in tried]
     return tried[int(np.argmax(worth))]

@@ -75,7 +75,9 @@ class SASRec(nnx.Module):
     def table(self, content: Array | None = None) -> Table:
         """All items. Args: content f32[I, D], where the network was made for some."""
         vector = self.item[...]
-        return Table(vector if self.content is None else vector + self.content(content), self.bias[...])
+        if self.content is not None:
+            vector = vector + self.content(jnp.asarray(content))
+        return Table(vector, self.bias[...])
 
     def states(self, table: Table, item: Array, key: Array | None = None) -> Array:
         """f32[T, d]: after each item of i32[T], which knows none that comes later. The key is consumed.

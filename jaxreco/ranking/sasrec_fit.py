@@ -151,8 +151,8 @@ def optimiser(config: FitConfig) -> optax.GradientTransformation:
 
 def batches_of(log: Log, config: FitConfig, rng: np.random.Generator) -> np.ndarray:
     """i32[steps, batch, T + 1]: windows of a round, all of the log's over and over, in random order."""
-    wanted, found = config.steps * config.batch, []
-    while sum(map(len, found)) < wanted:
+    wanted, found = config.steps * config.batch, list[np.ndarray]()
+    while sum(len(some) for some in found) < wanted:
         some = windows(*thinned(log, config.thinned, rng), config.length, rng)
         found.append(some[rng.permutation(len(some))])
     return np.concatenate(found)[:wanted].reshape(config.steps, config.batch, -1)
