@@ -7,6 +7,7 @@ with the best of them.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 
 from jaxreco.benchmarks.given import Given, read_set, refuse, sets_in
 from jaxreco.benchmarks.report import Report, Row, Say, bar, cell, plain_table, three, under
+from jaxreco.content import known
 from jaxreco.data import splits
 from jaxreco.data.log import Log
 from jaxreco.errors import DataError
@@ -218,12 +220,12 @@ def _learned(
 
     Args: mixed: scores of the closed form that is mixed, of the inner cases and of those asked.
     """
-    config = sasrec_fit.usual(train, **FIT)
-    say("sasrec, inner split")
-    first = sasrec_fit.fit(inner.train, SIZES, config, held_back=inner.cases, seed=2 * seed, say=under("sasrec", say))
+    config, content = sasrec_fit.usual(train, **FIT), known.every_level(train.items)
+    fit = functools.partial(sasrec_fit.fit, sizes=SIZES, config=config, content=content)
+    first = fit(inner.train, held_back=inner.cases, seed=2 * seed, say=under("sasrec, inner split", say))
     found = blend.tune(first.scores(inner.cases.history), mixed[0], closed.takers(inner.train), inner.cases)
     say("sasrec")
-    learned = sasrec_fit.fit(train, SIZES, config, stop=first.rounds, seed=2 * seed + 1).scores(asked.history)
+    learned = fit(train, stop=first.rounds, seed=2 * seed + 1).scores(asked.history)
     both = {"sasrec": learned, "blend": found.scores(learned, mixed[1], closed.takers(train))}
     return Learned(both, hard.shortlist(first.scores(asked.history), asked, CANDIDATES), found)
 

@@ -44,6 +44,18 @@ def labels(items: Items) -> np.ndarray | None:
     return None
 
 
+def every_level(items: Items) -> np.ndarray | None:
+    """f32[I, D]: `labels`, but of a published code all levels, 1 for each that another item has too; None where nothing is known.
+
+    A level that only one item has tells no more than its name.
+    """
+    if items.codes is None:
+        return labels(items)
+    tables = [np.eye(int(level.max()) + 1, dtype=np.float32)[level] for level in items.codes.T]
+    table = np.concatenate(tables, axis=1)
+    return table[:, table.sum(axis=0) > 1]
+
+
 def unit(vectors: np.ndarray) -> np.ndarray:
     """f32[..., D] of length 1; 0 stays 0."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
