@@ -23,7 +23,6 @@ from jaxreco.data.log import Log
 from jaxreco.errors import DataError
 from jaxreco.evaluation import interval
 from jaxreco.ranking import blend, closed, hard, metrics, sasrec_fit, tuning
-from jaxreco.ranking.blend import Blend
 from jaxreco.ranking.cases import CANDIDATES, Cases, answered, but_last, but_users, draws, last_items, read, several
 from jaxreco.ranking.sasrec import Sizes
 from jaxreco.report.standing import Estimate
@@ -62,7 +61,7 @@ class Measured(NamedTuple):
     values: dict[str, dict[str, np.ndarray]]  # row -> metric -> f64[M]
     fold: np.ndarray  # i64[M]
     recipes: dict[str, list[closed.Recipe]]  # closed form's row -> one a fold
-    blends: list[Blend]  # one a fold
+    weights: list[float]  # of the closed form in the blend, one a fold
 
 
 def run(
@@ -120,7 +119,7 @@ def run(
         "± is half the 95 % interval over users (bootstrap); differences are paired by user. The folds are the seeds.",
         "ease is tuned, ease_200 is EASE at lambda 200. ease_pop adds log-popularity; ease_seq fades the history and adds "
         "transitions (what came after what), item-kNN and log-popularity. sasrec is a causal transformer, fitted once to each "
-        "training part; blend is sasrec with ease_seq and log-popularity. --quick is the whole protocol.",
+        "training part; blend is sasrec with ease_seq. --quick is the whole protocol.",
         f"{HARD20}: the first 20 items, without the history, of a SASRec that is fitted to the inner split alone and is no row; only "
         "users whose truth is among them count. Neither its scores nor the candidates' order are told.",
         *KNOWN,
@@ -182,7 +181,7 @@ def measure(
     values: dict[str, dict[str, np.ndarray]] = {}
     fold = np.zeros(len(cases.target), np.int64)
     recipes: dict[str, list[closed.Recipe]] = {}
-    blends = []
+    weights = []
     for number, job in enumerate(jobs):
         fold[job.cases] = number
         told = under(f"{protocol}, {bar(number, len(jobs))}", say)
@@ -193,14 +192,14 @@ def measure(
         parts = closed.Parts(job.train, asked.history, {r.fade for r in chosen.values()}, under("ranking", told))
         scores = {row: parts.scores(recipe) for row, recipe in chosen.items()}
         learned = _learned(job.train, inner, asked, (bench.scores(chosen[MIXED]), scores[MIXED]), number, told)
-        blends.append(learned.blend)
+        weights.append(learned.weight)
         for row, recipe in chosen.items():
             recipes.setdefault(row, []).append(recipe)
         for row, said in (scores | learned.scores).items():
             for metric, found in _metrics(said, asked, candidates, job.cases, learned.shown).items():
                 kept = values.setdefault(row, {}).setdefault(metric, np.full(len(cases.target), np.nan))
                 kept[job.cases] = found
-    return Measured(protocol, values, fold, recipes, blends)
+    return Measured(protocol, values, fold, recipes, weights)
 
 
 class Learned(NamedTuple):
@@ -208,7 +207,7 @@ class Learned(NamedTuple):
 
     scores: dict[str, np.ndarray]  # of LEARNED, f32[M, I]
     shown: np.ndarray  # i32[M, 20], of hard20
-    blend: Blend
+    weight: float  # of the closed form in the blend
 
 
 def _learned(
@@ -223,11 +222,10 @@ def _learned(
     config, content = sasrec_fit.usual(train, **FIT), known.every_level(train.items)
     fit = functools.partial(sasrec_fit.fit, sizes=SIZES, config=config, content=content)
     first = fit(inner.train, held_back=inner.cases, seed=2 * seed, say=under("sasrec, inner split", say))
-    found = blend.tune(first.scores(inner.cases.history), mixed[0], closed.takers(inner.train), inner.cases)
-    say("sasrec")
+    weight = blend.tune(first.scores(inner.cases.history), mixed[0], inner.cases)
     learned = fit(train, stop=first.rounds, seed=2 * seed + 1).scores(asked.history)
-    both = {"sasrec": learned, "blend": found.scores(learned, mixed[1], closed.takers(train))}
-    return Learned(both, hard.shortlist(first.scores(asked.history), asked, CANDIDATES), found)
+    both = {"sasrec": learned, "blend": blend.mixed(learned, mixed[1], weight)}
+    return Learned(both, hard.shortlist(first.scores(asked.history), asked, CANDIDATES), weight)
 
 
 def _metrics(
@@ -336,10 +334,9 @@ def _chosen(name: str, one: Measured) -> str:
             found = sorted({getattr(recipe, field.name) for recipe in recipes})
             if agent == "ease_seq" and found != [getattr(closed.RANDOM, field.name)]:
                 told.append(f"{field.name} {_span(found)}")
-    weights = [f"{field} {_span([getattr(mix, field) for mix in one.blends])}" for field in Blend._fields]
     shown = np.isfinite(one.values["random"]["hard hit@1"]).mean()
     return (
-        f"{name}, chosen for ease_seq: {', '.join(told)}; for blend, beside sasrec: {', '.join(weights)} ({MIXED} standardised). "
+        f"{name}, chosen for ease_seq: {', '.join(told)}; the weight of {MIXED}, standardised, in blend: {_span(one.weights)}. "
         f"{HARD20}: the truth of {shown:.1%} of the users is among the 20. * the difference's interval excludes 0."
     )
 

@@ -289,8 +289,8 @@ def test_a_blend_by_hand() -> None:
     closed = np.array([[1.0, 2.0, 3.0], [4.0, 4.0, 4.0]], np.float32)
     root = np.sqrt(1.5)
     np.testing.assert_allclose(blend.standard(closed), [[-root, 0, root], [0, 0, 0]], rtol=1e-6)
-    found = blend.Blend(2.0, 0.5).scores(np.zeros((2, 3), np.float32), closed, np.array([0.0, 1.0, 2.0], np.float32))
-    np.testing.assert_allclose(found, [[-2 * root, 0.5, 2 * root + 1], [0, 0.5, 1]], rtol=1e-6)
+    found = blend.mixed(np.array([[0, 0, 1], [1, 0, 0]], np.float32), closed, 2.0)
+    np.testing.assert_allclose(found, [[-2 * root, 0, 2 * root + 1], [1, 0, 0]], rtol=1e-6)
 
 
 def test_a_blend_takes_what_helps_and_leaves_what_does_not() -> None:
@@ -298,13 +298,9 @@ def test_a_blend_takes_what_helps_and_leaves_what_does_not() -> None:
     given = Cases(np.full((60, VISIBLE), -1, np.int32), rng.integers(40, size=60).astype(np.int32))
     good, noise = rng.normal(size=(2, 60, 40)).astype(np.float32)
     good[np.arange(60), given.target] += 2.0
-    takers = np.zeros(40, np.float32)
-    assert blend.tune(noise, good, takers, given).closed == max(blend.CLOSED)
-    found = blend.tune(10 * good, noise, takers, given)
-    assert worth(found.scores(10 * good, noise, takers), given) >= worth(good, given)
-    assert found.popularity == 0.0  # of equals the smallest
-    rare = -good[0]  # what is popular is not taken
-    assert blend.tune(np.zeros_like(good), np.zeros_like(good), rare, Cases(given.history[:1], given.target[:1]))[1] < 0
+    assert blend.tune(noise, good, given) == max(blend.WEIGHTS)
+    assert blend.tune(good, noise, given) < 1.0
+    assert blend.tune(good, np.ones_like(good), given) == 0.0  # of equals the smallest
 
 
 # -- hard candidates -----------------------------------------------------------------------------------------
