@@ -19,7 +19,7 @@ from jaxreco.benchmarks.given import Given, read_set, refuse, sets_in
 from jaxreco.benchmarks.report import Report, Row, Say, bar, cell, plain_table, three, under
 from jaxreco.content import known
 from jaxreco.data import splits
-from jaxreco.data.log import Log
+from jaxreco.data.log import Items, Log
 from jaxreco.errors import DataError
 from jaxreco.evaluation import interval
 from jaxreco.ranking import blend, closed, hard, metrics, sasrec_fit, tuning
@@ -219,13 +219,20 @@ def _learned(
 
     Args: mixed: scores of the closed form that is mixed, of the inner cases and of those asked.
     """
-    config, content = sasrec_fit.usual(train, **FIT), known.every_level(train.items)
+    config, content = sasrec_fit.usual(train, **FIT), _content(train.items)
     fit = functools.partial(sasrec_fit.fit, sizes=SIZES, config=config, content=content)
     first = fit(inner.train, held_back=inner.cases, seed=2 * seed, say=under("sasrec, inner split", say))
     weight = blend.tune(first.scores(inner.cases.history), mixed[0], inner.cases)
     learned = fit(train, stop=first.rounds, seed=2 * seed + 1).scores(asked.history)
     both = {"sasrec": learned, "blend": blend.mixed(learned, mixed[1], weight)}
     return Learned(both, hard.shortlist(first.scores(asked.history), asked, CANDIDATES), weight)
+
+
+def _content(items: Items) -> np.ndarray | None:
+    """f32[I, D], what SASRec reads of items beside their names: all of their published codes, or categories and titles."""
+    if items.codes is not None:
+        return known.every_level(items.codes)
+    return known.known_of(items)[0] if items.categories is not None else None
 
 
 def _metrics(

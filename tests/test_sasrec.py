@@ -61,6 +61,7 @@ def by_loops(network: SASRec, vector: np.ndarray, items: list[int]) -> np.ndarra
     sizes = network.sizes
     x = [vector[item] * np.sqrt(sizes.width) for item in items]
     each = sizes.width // sizes.heads
+    block: Any
     for block in network.blocks:
         qkv = [normed(block.norm1, token) @ np.asarray(block.qkv.kernel[...]) for token in x]
         after = []

@@ -44,14 +44,9 @@ def labels(items: Items) -> np.ndarray | None:
     return None
 
 
-def every_level(items: Items) -> np.ndarray | None:
-    """f32[I, D]: `labels`, but of a published code all levels, 1 for each that another item has too; None where nothing is known.
-
-    A level that only one item has tells no more than its name.
-    """
-    if items.codes is None:
-        return labels(items)
-    tables = [np.eye(int(level.max()) + 1, dtype=np.float32)[level] for level in items.codes.T]
+def every_level(codes: np.ndarray) -> np.ndarray:
+    """f32[I, D]: of published codes i32[I, L] all levels, 1 for each that another item has too: alone it tells no more than a name."""
+    tables = [np.eye(int(level.max()) + 1, dtype=np.float32)[level] for level in codes.T]
     table = np.concatenate(tables, axis=1)
     return table[:, table.sum(axis=0) > 1]
 
