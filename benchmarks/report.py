@@ -10,15 +10,13 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from scipy.special import stdtrit
 
 from jaxreco import files, provenance
-from jaxreco.evaluation import interval
 from jaxreco.report.standing import Estimate
+from jaxreco.report.standing import over as over  # of a benchmark's rows too
 
 Say = Callable[[str], None]  # called with what is being done
 
@@ -130,20 +128,6 @@ def plain_table(*columns: str, title: str | None = None, words: int = 0) -> Tabl
         else:
             table.add_column(column, justify="right", overflow="fold", no_wrap=words > 0)
     return table
-
-
-def over(values: np.ndarray) -> Estimate:
-    """Mean and 95 % interval of f64[seeds, users]: over users (bootstrap) for one seed, over seeds (Student's t) for more.
-
-    A single number has none.
-    """
-    if values.size == 1:
-        return Estimate(float(values[0, 0]))
-    if len(values) == 1:
-        return Estimate(*interval(values[0]))
-    means = values.mean(axis=1)
-    half = float(stdtrit(len(means) - 1, 0.975) * means.std(ddof=1) / np.sqrt(len(means)))
-    return Estimate(float(means.mean()), float(means.mean()) - half, float(means.mean()) + half)
 
 
 def number(value: Any) -> str:

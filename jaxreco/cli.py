@@ -23,6 +23,7 @@ from jaxreco import (
     cli_bench,
     cli_content,
     cli_data,
+    cli_evaluate,
     cli_fit,
     cli_rollout,
     cli_say,
@@ -159,6 +160,7 @@ cli_rollout.add(app)
 cli_say.add(app)
 cli_bench.add(app)
 cli_train.add(app)
+cli_evaluate.add(app)
 cli_sessions.add(app)
 cli_agents.add(app)
 cli_annotate.add(app)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import pathlib
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from jaxreco import cli_train, files
+from jaxreco import files
 from jaxreco import run as runs
+from jaxreco.cli_train import warn
 from jaxreco.errors import JaxrecoError
+
+if TYPE_CHECKING:
+    from jaxreco.training.job import Job
 
 TURNS = 96  # of a life, watched at first; more where they do not hold the sessions asked for
 
@@ -57,28 +61,27 @@ def sessions_command(
         file.write(text.encode("utf-8"))
 
 
-def load(folder: pathlib.Path, console: Console) -> tuple[cli_train.Job, Any]:
+def load(folder: pathlib.Path, console: Console) -> tuple[Job, Any]:
     """A run's job and its trained agent, as its table shows it. Raises JaxrecoError where there is none.
 
     The temperature is the table's; a run that was stopped before its table has it chosen anew.
     """
     import numpy as np
 
-    from jaxreco.learning import checkpoint
+    from jaxreco.training import start, table
+    from jaxreco.training.job import build
 
-    run = runs.load(folder)
-    job = cli_train.build(run.config)
-    learner, warnings = checkpoint.restore(run.checkpoint, job.begin(), job.meta())
-    for line in warnings:
-        console.print(f"warning: {line}", style="yellow", markup=False, highlight=False)
-    agent_params = learner.agent_params
+    run = runs.load(folder).refuse_seeds()
+    job = build(run.config)
+    agent_params, _, warnings = start.trained(job, run)
+    warn(warnings, console)
     if not hasattr(agent_params, "temperature"):
         return job, agent_params
     known = _temperature(run)
     if known is not None:
         return job, agent_params.replace(temperature=np.float32(known))
     with console.status("choosing the temperature"):
-        return job, cli_train.choose_temperature(job, agent_params, job.config["seed"])[0]
+        return job, table.choose_temperature(job, agent_params, job.config["seed"])[0]
 
 
 def _temperature(run: runs.Run) -> float | None:
@@ -89,7 +92,7 @@ def _temperature(run: runs.Run) -> float | None:
         return None
 
 
-def _words(text: str | None, job: cli_train.Job) -> Any:
+def _words(text: str | None, job: Job) -> Any:
     """The instruction that a person's text is, or None without a text. Raises ValueError for more than one request."""
     from jaxreco.talk import parser
 
@@ -105,7 +108,7 @@ def _words(text: str | None, job: cli_train.Job) -> Any:
     return heard[0].instruction
 
 
-def tell(job: cli_train.Job, agent_params: Any, user: int, sessions: int, words: Any = None, at: int = 0) -> str:
+def tell(job: Job, agent_params: Any, user: int, sessions: int, words: Any = None, at: int = 0) -> str:
     """The text of the first sessions of one user: the life that sessions.txt tells too, where it is among its users.
 
     With `words` (an Instruction) it is the same life in which a person has said them before turn `at`. Raises JaxrecoError

@@ -1,63 +1,30 @@
-"""`jaxreco train` and `jaxreco evaluate`: an agent learns in a world, and is set beside agents that do not."""
+"""`jaxreco train`: an agent learns in a world, and is set beside agents that do not."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import pathlib
 import time
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from jaxreco import cli_world, files
+from jaxreco import cli_world
 from jaxreco import run as runs
 from jaxreco.errors import JaxrecoError
-from jaxreco.interrupts import interrupts
-from jaxreco.progress import progress_bar
+from jaxreco.run import Run
+
+if TYPE_CHECKING:
+    from jaxreco.training.job import Job
 
 EXIT_INTERRUPTED = 130
-EVERY = 20  # updates between two checkpoints
-KEYS = {"agent": 0, "train": 1, "trial": 2, "table": 3, "sessions": 4}  # every use of the seed has its own key
 GUESSED_RATE = 5_000  # user-turns a second a core, to say roughly how long training will take
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """A run's config, and what it makes."""
-
-    config: dict[str, Any]
-    env: Any
-    params: Any
-    agent: Any
-    agent_params: Any
-    train: Any  # TrainConfig
-
-    def key(self, use: str) -> Any:
-        """The key of one use of the run's seed."""
-        return _key(self.config["seed"], use)
-
-    def meta(self) -> dict[str, Any]:
-        """What a checkpoint of this job belongs to."""
-        from jaxreco.learning import checkpoint
-
-        return checkpoint.describe(self.env, self.config["agent"], self.agent, self.train)
-
-    def begin(self) -> Any:
-        """The learner before its first block."""
-        from jaxreco.learning import checkpoint, trainer
-
-        learner = trainer.begin(self.key("train"), self.env, self.params, self.agent, self.agent_params, self.train)
-        return checkpoint.settle(learner)
-
-
 def add(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
+    """Add the command to the command line."""
     app.command("train")(train_command)
-    app.command("evaluate")(evaluate_command)
 
 
 def train_command(
@@ -70,6 +37,19 @@ def train_command(
     users: Annotated[int | None, typer.Option(help="Users side by side.  [default: 512]", show_default=False)] = None,
     turns: Annotated[int | None, typer.Option(help="Turns of a block.  [default: 32]", show_default=False)] = None,
     updates: Annotated[int | None, typer.Option(help="Blocks of turns to learn from.", show_default=False)] = None,
+    train: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="How it is trained: learning_rate=0.001, kl=0.1, group=8. Repeatable."),
+    ] = None,
+    from_: Annotated[
+        pathlib.Path | None,
+        typer.Option("--from", metavar="RUN", help="Begin with the weights of another run's agent; kl holds to them."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(metavar="N", help="Train with N seeds, from --seed on.")] = 1,
+    patience: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Stop after N evaluations without a better one.", show_default=False),
+    ] = None,
     out: Annotated[
         pathlib.Path | None, typer.Option(metavar="DIR", help="New folder of the run.  [default: runs/ENV-AGENT-N]")
     ] = None,
@@ -94,204 +74,126 @@ def train_command(
     blind: Annotated[bool, typer.Option("--blind", help="The agent hears neither instructions nor reasons.")] = False,
     eval_users: Annotated[int, typer.Option(help="Users of the table at the end.")] = 512,
     plan: Annotated[bool, typer.Option("--plan", help="The planning oracle too in the table: many minutes.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Event files for TensorBoard too.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the table at the end.")] = False,
 ) -> None:
     """Train an agent, then set it beside others over the same users."""
-    if seed < 0 or seed >= 2**32:
-        raise JaxrecoError(f"seed is {seed}: give a whole number from 0 to {2**32 - 1}.")
-    if eval_users < 2:
-        raise JaxrecoError(f"eval_users is {eval_users}: give at least 2.")
-    asked: dict[str, Any] = {
+    from jaxreco.training.loop import learn
+    from jaxreco.training.settings import asked
+    from jaxreco.training.start import take_up
+
+    began = time.perf_counter()
+    options: dict[str, Any] = {
         "env": env,
         "agent": _agent_path(agent),
         "data": _absolute(data),
         "user_model": _absolute(user_model),
         "seed": seed,
+        "seeds": seeds,
         "set": set_ or [],
+        "world": world or [],
+        "content": _absolute(content),
+        "choice": choice,
+        "blind": blind,
+        "from": _absolute(from_),
+        "patience": patience,
+        "eval_users": eval_users,
+        "plan": plan,
+        "tensorboard": tensorboard,
     }
-    asked |= {"world": world or [], "choice": choice, "eval_users": eval_users, "blind": blind, "plan": plan}
-    asked["content"] = _absolute(content)
-    asked["train"] = {"users": users, "turns": turns, "updates": updates}
-    began = time.perf_counter()
+    _refuse_impossible(options)
+    given = asked(train or [], users=users, turns=turns, updates=updates)
     console = Console(quiet=quiet)
-    if resume is not None:
-        run, job, learner = _resumed(resume, ctx, asked, out, console)
-    else:
-        run, job, learner = _begun(asked, out)
-    _announce(job, run, int(learner.update), console)
-    learner, stopped = learn(job, run, learner, console)
-    if stopped:
-        done = f"{int(learner.update)} of {job.train.updates} updates are done"
-        print(f"stopped: {done}. Go on with: jaxreco train --resume {run.folder}")
-        raise typer.Exit(EXIT_INTERRUPTED)
-    _report(job, run, learner.agent_params, job.config["eval_users"], job.config["seed"], began, console)
+    run, each = _begun(options, given, out) if resume is None else _resumed(resume, ctx, options, given, out)
+    for job, own in each:
+        state, warnings = take_up(job, own)
+        warn(warnings, console)
+        _announce(job, own, int(state.update), console)
+        state, stopped = learn(job, own, state, console)
+        if stopped:
+            done = f"{int(state.update)} of {job.train.updates} updates are done"
+            print(f"stopped: {done}. Go on with: jaxreco train --resume {run.folder}")
+            raise typer.Exit(EXIT_INTERRUPTED)
+    _report(run, each, began, console)
 
 
-def evaluate_command(
-    run: Annotated[pathlib.Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
-    users: Annotated[int, typer.Option(help="Users of the table.")] = 1024,
-    plan: Annotated[bool, typer.Option("--plan", help="The planning oracle too: many minutes.")] = False,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of the users.  [default: the run's]", show_default=False)
-    ] = None,
-    user_model: Annotated[
-        pathlib.Path | None,
-        typer.Option(metavar="FOLDER", help="Other users of the same items: of jaxreco fit.  [default: the run's]"),
-    ] = None,
-    json: Annotated[pathlib.Path | None, typer.Option(metavar="FILE", help="Write the results as JSON.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an output file that exists.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Only the table.")] = False,
-) -> None:
-    """Set a trained agent beside others over the same users."""
-    from jaxreco.learning import checkpoint
+def _refuse_impossible(options: dict[str, Any]) -> None:
+    """Refuse numbers that cannot be, and a board that nothing can write."""
+    from jaxreco.training import board
 
-    began = time.perf_counter()
-    files.refuse_existing(force, json)
-    if users < 2:
-        raise JaxrecoError(f"users is {users}: give at least 2.")
-    if seed is not None and not 0 <= seed < 2**32:
-        raise JaxrecoError(f"seed is {seed}: give a whole number from 0 to {2**32 - 1}.")
-    console = Console(quiet=quiet)
-    found = runs.load(run)
-    job = build({**found.config, "plan": plan})
-    learner, warnings = checkpoint.restore(found.checkpoint, job.begin(), job.meta())
-    _warn(warnings, console)
-    if user_model is not None:
-        job = _among(job, user_model)
-    seed = job.config["seed"] if seed is None else seed
-    standing = _standing(job, learner, users, seed, began, console)
-    standing.show(Console())
-    if json is not None:
-        files.write_json(json, standing.to_json())
+    least = {"seeds": 1, "eval_users": 2, "patience": 1}
+    for name, low in least.items():
+        if options[name] is not None and options[name] < low:
+            raise JaxrecoError(f"{name} is {options[name]}: give at least {low}.")
+    if not 0 <= options["seed"] <= 2**32 - options["seeds"]:
+        raise JaxrecoError(f"seed is {options['seed']}: give a whole number from 0 to {2**32 - options['seeds']}.")
+    if options["tensorboard"]:
+        board.refuse_missing()
 
 
-# -- beginning and going on ------------------------------------------------------------------------------------
+def _begun(
+    options: dict[str, Any], given: dict[str, Any], out: pathlib.Path | None
+) -> tuple[Run, list[tuple[Job, Run]]]:
+    """A new run, and those of its seeds."""
+    from jaxreco.training import settings, start
+    from jaxreco.training.job import build
 
-
-def build(config: dict[str, Any]) -> Job:
-    """The world, the agent and its parameters of a config. Raises ValueError, one sentence, for what cannot be."""
-    import jaxreco
-    from jaxreco import registry
-    from jaxreco.learning.config import TrainConfig
-    from jaxreco.talk.hearing import hard_of_hearing
-
-    agent = registry.agent_factory(config["agent"])()
-    if not getattr(agent, "learns", False):
-        able = [name for name in registry.agents() if getattr(registry.agent_factory(name)(), "learns", False)]
-        raise JaxrecoError(
-            f"The agent {config['agent']!r} does not learn: train {' or '.join(able)}, or a file with one."
-        )
-    data = pathlib.Path(config["data"]) if config.get("data") else None
-    static = [*config.get("world", ()), f"choice={config.get('choice', 'cascade')}"]
-    content = pathlib.Path(config["content"]) if config.get("content") else None
-    settings = config.get("set", ())
-    user_model = pathlib.Path(config["user_model"]) if config.get("user_model") else None
-    env, params = cli_world.make_world(
-        config["env"], data=data, static=static, settings=settings, content=content, user_model=user_model
-    )
-    try:
-        train = TrainConfig(**config["train"])
-    except TypeError as error:
-        raise JaxrecoError(f"The run's training settings do not fit this jaxreco ({error}): start a new run.") from None
-    agent, agent_params = jaxreco.make_agent(config["agent"], _key(config["seed"], "agent"), env, params)
-    agent = hard_of_hearing(agent, "masked" if config.get("blind") else "real")
-    return Job(config, env, params, agent, agent_params, train)
-
-
-def _among(job: Job, user_model: pathlib.Path) -> Job:
-    """The job with other users, to whom the trained agent is set as it is. Raises JaxrecoError for users of other items."""
-    import numpy as np
-
-    static = [*job.config.get("world", ()), f"choice={job.config.get('choice', 'cascade')}"]
-    env, params = cli_world.make_world(job.config["env"], static=static, user_model=user_model)
-    same = [
-        np.array_equal(getattr(params.catalog, name), getattr(job.params.catalog, name))
-        for name in ("embedding", "category", "tags")
-    ]
-    if env.n_items != job.env.n_items or not all(same):
-        raise JaxrecoError(
-            f"The users in {user_model} know other items than the run's, or them otherwise: fit both to the same log with the same "
-            "--seed and --content."
-        )
-    return dataclasses.replace(job, env=env, params=params)
-
-
-def _begun(asked: dict[str, Any], out: pathlib.Path | None) -> tuple[runs.Run, Job, Any]:
-    """A new run. Its folder is made last, when all that was asked for has proved possible."""
-    from jaxreco import provenance
-
-    folder = out or runs.free_name(asked["env"], asked["agent"])
+    folder = out or runs.free_name(options["env"], options["agent"])
     runs.refuse(folder)
-    job = build({**asked, "train": _training(asked["agent"], asked["train"])})
-    learner = job.begin()
-    versions = {"commit": provenance.commit(), "versions": provenance.versions()}
-    return runs.create(folder, {**job.config, **versions}), job, learner
-
-
-def _training(agent: str, asked: dict[str, int | None]) -> dict[str, Any]:
-    """All of TrainConfig's fields, so that a run stays what it was when defaults change: as asked, as the agent has it, as usual."""
-    from jaxreco import registry
-    from jaxreco.learning.config import TrainConfig
-
-    given = {name: value for name, value in asked.items() if value is not None}
-    for name, value in given.items():
-        if value < 1:
-            raise JaxrecoError(f"{name} is {value}: it must be at least 1.")
-    users = given.get("users", TrainConfig.users)
-    parts = next(n for n in range(TrainConfig.minibatches, 0, -1) if users % n == 0)
-    own = getattr(registry.agent_factory(agent)(), "training", {})
-    try:
-        return dataclasses.asdict(TrainConfig(**{**own, **given, "minibatches": parts}))
-    except (TypeError, ValueError) as error:
-        raise JaxrecoError(f"The agent {agent!r} cannot be trained so: {error}") from None
+    job = build({**options, "train": settings.complete(options["agent"], given)})
+    run = start.new(job, folder)
+    return run, start.each(run, job)
 
 
 def _resumed(
-    folder: pathlib.Path, ctx: typer.Context, asked: dict[str, Any], out: pathlib.Path | None, console: Console
-) -> tuple[runs.Run, Job, Any]:
-    """A run as its last checkpoint left it; without one, as it began."""
-    from jaxreco.learning import checkpoint
+    folder: pathlib.Path, ctx: typer.Context, options: dict[str, Any], given: dict[str, Any], out: pathlib.Path | None
+) -> tuple[Run, list[tuple[Job, Run]]]:
+    """A run that was stopped, and those of its seeds, as they were begun."""
+    from jaxreco.training import start
+    from jaxreco.training.job import build
 
     if out is not None:
         raise JaxrecoError("--resume goes on in the run's own folder: leave out --out.")
     run = runs.load(folder)
-    _refuse_other(run, ctx, asked)
-    job = build(run.config)
-    learner = job.begin()
-    if checkpoint.latest(run.checkpoint) is not None:
-        learner, warnings = checkpoint.restore(run.checkpoint, learner, job.meta())
-        _warn(warnings, console)
-    run.rewind(int(learner.update))
-    return run, job, learner
+    _refuse_other(run, ctx, options, given)
+    return run, start.each(run, build(run.config))
 
 
-def _refuse_other(run: runs.Run, ctx: typer.Context, asked: dict[str, Any]) -> None:
+def _refuse_other(run: Run, ctx: typer.Context, options: dict[str, Any], given: dict[str, Any]) -> None:
     """Refuse options given beside --resume that say something else than the run's config."""
-    names = {"set_": "set"}
-    flat, was = {**asked, **asked["train"]}, {**run.config, **run.config["train"]}
-    for option in ctx.params:
-        source = ctx.get_parameter_source(option)
-        name = names.get(option, option)
-        if name not in flat or name == "train" or source is None or source.name != "COMMANDLINE":
-            continue
-        if flat[name] != was.get(name):
+    said = {name for name in options if _on_the_command_line(ctx, {"set": "set_", "from": "from_"}.get(name, name))}
+    asked = {name: options[name] for name in options if name in said} | given
+    was = {**run.config, **run.config["train"]}
+    for name, value in asked.items():
+        if value != was.get(name):
             raise JaxrecoError(
-                f"The run in {run.folder} has {name} {was.get(name)}, not {flat[name]}: "
-                f"leave out --{name.replace('_', '-')}, or start a new run."
+                f"The run in {run.folder} has {name} {was.get(name)}, not {value}: leave out {_option(name, ctx)}, or start a new run."
             )
 
 
-def _announce(job: Job, run: runs.Run, update: int, console: Console) -> None:
+def _on_the_command_line(ctx: typer.Context, option: str) -> bool:
+    source = ctx.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _option(name: str, ctx: typer.Context) -> str:
+    """What on the command line sets this."""
+    own = name in ctx.params or f"{name}_" in ctx.params
+    return f"--{name.replace('_', '-')}" if own else f"--train {name}"
+
+
+def _announce(job: Job, run: Run, update: int, console: Console) -> None:
     """Say what is about to be done."""
     import jax
 
     from jaxreco import provenance, runtime
+    from jaxreco.training.job import row_name
 
     train, config = job.train, job.config
     weights = sum(leaf.size for leaf in jax.tree.leaves(getattr(job.agent_params, "net", job.agent_params)))
     left = (train.updates - update) * train.users * train.turns
     console.print(
-        f"[bold]{escape(_row_name(config['agent']))}[/bold] ({weights:,} learned numbers) "
+        f"[bold]{escape(row_name(config['agent']))}[/bold] ({weights:,} learned numbers) "
         f"in [bold]{config['env']}[/bold]: "
         f"{job.env.n_items:,} items, slates of {job.env.slate_size}, a pool of {job.params.population.size:,} people, "
         f"seed {config['seed']}."
@@ -310,151 +212,26 @@ def _announce(job: Job, run: runs.Run, update: int, console: Console) -> None:
     console.print(f"On {provenance.device()}. Run folder: {run.folder}. Ctrl-C stops after the running update.")
 
 
-def _warn(warnings: list[str], console: Console) -> None:
+def warn(warnings: list[str], console: Console) -> None:
+    """Say what may not be as it was."""
     for line in warnings:
         console.print(f"warning: {line}", style="yellow", markup=False, highlight=False)
 
 
-# -- learning --------------------------------------------------------------------------------------------------
-
-
-def learn(job: Job, run: runs.Run, learner: Any, console: Console) -> tuple[Any, bool]:
-    """Block after block until all updates are done or Ctrl-C; returns the learner and whether it was stopped.
-
-    However it ends, the last block's checkpoint and figures are on disk.
-    """
-    from jaxreco.learning import checkpoint, trainer
-
-    train, meta, key = job.train, job.meta(), job.key("train")
-    done, size = int(learner.update), job.train.users * job.train.turns
-    with interrupts() as stopped, progress_bar(console) as bar:
-        task = bar.add_task("compiling", total=train.updates, completed=done, words="")
-        while done < train.updates and not stopped():
-            began = time.perf_counter()
-            learner, logs = trainer.block(key, job.params, learner, job.env, job.agent, train)
-            learner = checkpoint.settle(learner)
-            done, seconds = int(learner.update), time.perf_counter() - began
-            logs = {name: float(value) for name, value in logs.items()}
-            _refuse_nan(logs, done, run)
-            run.log(done, {"user_turns": done * size, "seconds": round(seconds, 3), **logs})
-            if done % EVERY == 0 or done == train.updates or stopped():
-                checkpoint.save(run.checkpoint, learner, meta)
-            words = f"{size / seconds:,.0f} user-turns/s  reward {logs['reward_per_day']:.2f}/day  "
-            words += f"{logs['turns_per_session']:.1f} turns/session"
-            bar.update(task, completed=done, words=words, description="updates")
-        if stopped():
-            checkpoint.save(run.checkpoint, learner, meta)
-        return learner, stopped() and done < train.updates
-
-
-def _refuse_nan(logs: dict[str, float], update: int, run: runs.Run) -> None:
-    """Stop before a diverged learner overwrites the last good checkpoint."""
-    bad = [name for name, value in logs.items() if value != value]
-    if bad:
-        raise JaxrecoError(
-            f"Training diverged at update {update} ({', '.join(bad)} is NaN): the checkpoint in {run.folder} is from "
-            "before it; try another seed or parameters of the world nearer to the defaults."
-        )
-
-
-# -- the table -------------------------------------------------------------------------------------------------
-
-
-def _report(job: Job, run: runs.Run, agent_params: Any, users: int, seed: int, began: float, console: Console) -> None:
+def _report(run: Run, each: list[tuple[Job, Run]], began: float, console: Console) -> None:
     """Curve, table and sessions, into the run folder and (the table) onto the screen."""
-    from jaxreco.report import curve, sessions
+    from jaxreco.training import finish
 
-    name = _row_name(job.config["agent"])
-    title = f"{name} in {job.env.name}, seed {seed}"
-    curve.draw(run.folder / "curve.png", title, run.metrics(), job.train.users * job.train.turns)
+    finish.draw(run, each)
     try:
-        standing, agent_params = _compare(job, agent_params, users, seed, began, console)
-        moments = sessions.watch_lives(job.key("sessions"), job.env, job.params, job.agent, agent_params)
+        standing = finish.finish(run, each, began, console)
     except KeyboardInterrupt:
         print(f"stopped: training is complete, the table is not. Make it with: jaxreco evaluate {run.folder}")
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    text = sessions.write(moments, job.env, job.params, f"Sessions of three users of {job.env.name} with {name}")
-    run.write_text("sessions.txt", text)
-    files.write_json(run.folder / "table.json", {**standing.to_json(), "temperature": standing.made["temperature"]})
     standing.show(Console())
-    console.print(f"In {run.folder}: table.json, curve.png, sessions.txt, metrics.jsonl, checkpoint/, config.json.")
-
-
-def _standing(job: Job, learner: Any, users: int, seed: int, began: float, console: Console) -> Any:
-    return _compare(job, learner.agent_params, users, seed, began, console, updates=int(learner.update))[0]
-
-
-def _compare(
-    job: Job,
-    agent_params: Any,
-    users: int,
-    seed: int,
-    began: float,
-    console: Console,
-    updates: int | None = None,
-) -> tuple[Any, Any]:
-    """(Standing of all rows, the trained agent's parameters with the temperature that was chosen)."""
-    import jaxreco
-    from jaxreco import provenance, registry
-    from jaxreco.evaluation import Life, live, longest_first
-    from jaxreco.report.standing import BASELINES, ORACLES, Standing
-
-    ours = _row_name(job.config["agent"])
-    lives: dict[str, Life] = {}
-    with progress_bar(console) as bar:
-        task = bar.add_task("temperature", total=100, words="")
-        progress = functools.partial(_move, bar, task)
-        agent_params, chosen = choose_temperature(job, agent_params, seed, progress)
-        oracles = ORACLES if job.config.get("plan") else ORACLES[:1]
-        above, below = (registry.who_can_live(names, job.params.user) for names in (BASELINES, oracles))
-        for name in (*above, ours, *below):
-            task = bar.add_task(name, total=100, words="")
-            agent, its_params = job.agent, agent_params
-            if name != ours:
-                agent, its_params = jaxreco.make_agent(name, _key(seed, "agent"), job.env, job.params)
-            progress = functools.partial(_move, bar, task)
-            key, order = _key(seed, "table"), longest_first(lives.values())
-            lives[name] = live(key, job.env, job.params, agent, its_params, users=users, order=order, progress=progress)
-    made = {
-        "world": job.env.name,
-        "world_version": job.env.version,
-        "dataset": pathlib.Path(job.config["data"]).name if job.config.get("data") else None,
-        "users": users,
-        "horizon_hours": float(job.params.horizon_hours),
-        "seed": job.config["seed"],
-        "blind": bool(job.config.get("blind")),
-        "updates": job.train.updates if updates is None else updates,
-        "temperature": "none" if chosen is None else f"{chosen:g}",
-        "commit": provenance.commit(),
-        "versions": provenance.versions(),
-        "device": provenance.device(),
-        "wall_s": time.perf_counter() - began,
-    }
-    return Standing(lives, ours, made), agent_params
-
-
-def _move(bar: Any, task: Any, share: float) -> None:
-    bar.update(task, completed=100.0 * share)
-
-
-def choose_temperature(
-    job: Job, agent_params: Any, seed: int, progress: Callable[[float], None] = lambda share: None
-) -> tuple[Any, float | None]:
-    """As `learning.temperature` does, by other users than the table's."""
-    from jaxreco.learning import temperature
-
-    return temperature.choose(_key(seed, "trial"), job.env, job.params, job.agent, agent_params, progress)
-
-
-def _key(seed: int, use: str) -> Any:
-    import jax
-
-    return jax.random.fold_in(jax.random.key(seed), KEYS[use])
-
-
-def _row_name(agent: str) -> str:
-    """A registered agent's name, or a file's."""
-    return pathlib.Path(agent).name
+    own = f" In seed{run.seeds[0]} and so on" if len(each) > 1 else ""
+    where = f"table.json, curve.png{'.' + own + ': those, and' if own else ','} sessions.txt, metrics.jsonl"
+    console.print(f"In {run.folder}: {where}, best/, checkpoint/, config.json.")
 
 
 def _agent_path(agent: str) -> str:

@@ -1,5 +1,6 @@
-"""The folder of a training run: config.json, metrics.jsonl, checkpoint/, curve.png, table.json, sessions.txt.
+"""The folder of a training run: config.json, metrics.jsonl, checkpoint/, best/, curve.png, table.json, sessions.txt.
 
+A run of several seeds has a folder like that for each of them, `seed0` and so on, and a config, a table and a curve of its own.
 Files appear whole or not at all, so a run that is killed at any moment can be resumed.
 """
 
@@ -33,6 +34,25 @@ class Run:
     def checkpoint(self) -> pathlib.Path:
         """The folder of checkpoints."""
         return self.folder / "checkpoint"
+
+    @property
+    def best(self) -> pathlib.Path:
+        """The folder of the best checkpoint by evaluation."""
+        return self.folder / "best"
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that it is run with."""
+        first = self.config["seed"]
+        return list(range(first, first + (self.config.get("seeds") or 1)))
+
+    def refuse_seeds(self) -> Run:
+        """The run itself. Raises JaxrecoError for a run of several seeds, where only one will do."""
+        if len(self.seeds) > 1:
+            raise JaxrecoError(
+                f"{self.folder} holds the runs of {len(self.seeds)} seeds: name one of them, such as {self.folder / f'seed{self.seeds[0]}'}."
+            )
+        return self
 
     def log(self, update: int, values: dict[str, float]) -> None:
         """Append a block's figures to metrics.jsonl."""

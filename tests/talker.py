@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 from conftest import Coin, coin_world
 
-from jaxreco import cli_train, rng
+from jaxreco import rng
 from jaxreco import run as runs
 from jaxreco.agents import ppo
 from jaxreco.base import EMPTY, Catalog, Instruction, Names, Trace
 from jaxreco.learning import checkpoint
 from jaxreco.talk.grammar import CAUSE, INTENT, KIND
 from jaxreco.talk.satisfies import Situation
+from jaxreco.training.job import build
 
 Array = jax.Array
 
@@ -82,9 +83,7 @@ def make_tiny() -> Any:
 def run_folder(folder: pathlib.Path, env: str, temperature: str | None = "0.5") -> pathlib.Path:
     """A run of 0 updates in a registered world, with a checkpoint and, where there is a temperature, a table."""
     train = {"users": 8, "turns": 4, "updates": 4, "minibatches": 4}
-    job = cli_train.build(
-        {"env": env, "agent": "tiny", "data": None, "seed": 3, "set": [], "world": [], "train": train}
-    )
+    job = build({"env": env, "agent": "tiny", "data": None, "seed": 3, "set": [], "world": [], "train": train})
     run = runs.create(folder, job.config)
     checkpoint.save(run.checkpoint, job.begin(), job.meta())
     if temperature is not None:

@@ -21,6 +21,8 @@ from jaxreco.base import EMPTY
 from jaxreco.errors import JaxrecoError
 from jaxreco.report import sessions
 from jaxreco.talk.grammar import INTENT
+from jaxreco.training import table
+from jaxreco.training.job import Job
 
 KEY = jax.random.key(11)
 
@@ -261,7 +263,7 @@ def test_words_that_come_too_late_are_refused(folder):
 def test_nothing_can_be_said_for_silent_users():
     env, params = jaxreco.make("Feed-v0", n_items=30, n_creators=4, n_users=4, slate_size=3, talks=False)
     with pytest.raises(JaxrecoError, match="users of this run are silent"):
-        cli_sessions._words("more music", cli_sessions.cli_train.Job({}, env, params, None, None, None))
+        cli_sessions._words("more music", Job({}, env, params, None, None, None))
 
 
 def test_into_a_file(folder, tmp_path):
@@ -282,7 +284,7 @@ def test_without_a_table_the_temperature_is_chosen_anew(tmp_path, monkeypatch):
         asked.append(seed)
         return agent_params.replace(temperature=jnp.float32(0.25)), 0.25
 
-    monkeypatch.setattr(cli_sessions.cli_train, "choose_temperature", choose)
+    monkeypatch.setattr(table, "choose_temperature", choose)
     stopped = run_folder(tmp_path / "stopped", "Talker-v0", temperature=None)
     _, agent_params = cli_sessions.load(stopped, cli_sessions.Console(stderr=True))
     assert asked == [3]

@@ -12,13 +12,14 @@ from conftest import coin_world
 from typer.testing import CliRunner
 
 import jaxreco
-from jaxreco import cli, cli_train, cli_world, registry
+from jaxreco import cli, cli_world, registry
 from jaxreco.agents import ppo
 from jaxreco.base import Names
 from jaxreco.content import anchors, store
 from jaxreco.content.shown import shown
 from jaxreco.content.text import Encoded
 from jaxreco.errors import DataError
+from jaxreco.training.job import build
 
 
 def other(params: Any, width: int = 5, seed: int = 0) -> np.ndarray:
@@ -156,11 +157,11 @@ def test_a_run_with_content_makes_it_again_from_its_config(coins, tmp_path):
     vectors[3] = 0.0
     np.savez(tmp_path / "seen.npz", vectors=vectors)
     config = {"env": "Coin-v0", "agent": "tiny", "seed": 0, "train": {}, "content": str(tmp_path / "seen.npz")}
-    job = cli_train.build(config)
+    job = build(config)
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     np.testing.assert_allclose(job.params.catalog.embedding, unit, atol=1e-6)
     assert job.agent_params.described.items.shape == (12, 12 + anchors.FEATURES)
-    plain = cli_train.build({**config, "content": None})
+    plain = build({**config, "content": None})
     assert plain.params.true_embedding is None
     np.testing.assert_array_equal(job.params.true_embedding, plain.params.catalog.embedding)
 

@@ -18,16 +18,17 @@ import pytest
 from conftest import coin_world
 from typer.testing import CliRunner
 
-from jaxreco import cli, cli_train, registry
+from jaxreco import cli, registry
 from jaxreco.agents import oracle_greedy, popularity, ppo, random, static
 from jaxreco.learning import checkpoint, trainer
 from jaxreco.report import sessions, standing
 from jaxreco.talk.words import printable
+from jaxreco.training.job import build
 
 SIZE = ("--env", "Coin-v0", "--agent", "tiny", "--users", 8, "--turns", 4, "--updates", 4, "--eval-users", 8)
 SHORT = ("--set", "horizon_hours=48")
 HANDLER = signal.getsignal(signal.SIGINT)  # Python's own, or none where a shell runs the tests in the background
-FILES = {"config.json", "metrics.jsonl", "checkpoint", "curve.png", "table.json", "sessions.txt"}
+FILES = {"config.json", "metrics.jsonl", "checkpoint", "best", "curve.png", "table.json", "sessions.txt"}
 
 
 def make_coin(slate_size: int = 3, history_length: int = 6, action_mode: Any = "slate", choice: str = "cascade") -> Any:
@@ -76,7 +77,7 @@ def trained(_registered, tmp_path_factory) -> tuple[pathlib.Path, Any]:
 
 def leaves(folder: pathlib.Path) -> list[bytes]:
     """The bits of a run's last checkpoint."""
-    job = cli_train.build(json.loads((folder / "config.json").read_text()))
+    job = build(json.loads((folder / "config.json").read_text()))
     learner, _ = checkpoint.restore(folder / "checkpoint", job.begin(), job.meta())
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(learner)]
 

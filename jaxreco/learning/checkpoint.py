@@ -14,11 +14,12 @@ import json
 import logging
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxreco import files, provenance, runtime
 from jaxreco.errors import JaxrecoError
@@ -95,7 +96,9 @@ def save(folder: pathlib.Path, learner: Any, meta: dict[str, Any]) -> None:
         if update not in manager.all_steps():
             manager.save(update, args=ocp.args.StandardSave(_leaves(learner)))
             manager.wait_until_finished()
-    files.write_json(folder / "meta.json", {**meta, "update": update, "arrays": _signature(learner)})
+    arrays = _signature(learner)
+    found = {"update": update, "arrays": list(arrays.values()), "leaves": list(arrays)}
+    files.write_json(folder / "meta.json", {**meta, **found})
 
 
 def latest(folder: pathlib.Path) -> int | None:
@@ -106,6 +109,15 @@ def latest(folder: pathlib.Path) -> int | None:
         return manager.latest_step()
 
 
+def forget(folder: pathlib.Path, update: int) -> None:
+    """Delete the checkpoints after `update`: a run that goes on from there makes them again."""
+    if latest(folder) is None:
+        return
+    with _manager(folder) as manager:
+        for later in [step for step in manager.all_steps() if step > update]:
+            manager.delete(later)
+
+
 def restore(folder: pathlib.Path, fresh: Any, meta: dict[str, Any]) -> tuple[Any, list[str]]:
     """The learner of the last checkpoint, and warnings about what is not as it was.
 
@@ -113,23 +125,52 @@ def restore(folder: pathlib.Path, fresh: Any, meta: dict[str, Any]) -> tuple[Any
       fresh: a learner just begun with the same config; its structure is used, its numbers are not.
       meta: of `describe`, as things are now.
 
-    Raises JaxrecoError where there is no checkpoint, or where it belongs to something else.
+    Raises JaxrecoError where there is no checkpoint, or where it belongs to something else; of arrays that do not fit it
+    names the first.
     """
-    import orbax.checkpoint as ocp
-
-    update = latest(folder)
-    if update is None:
-        raise JaxrecoError(f"{folder} holds no checkpoint: start a new run.")
+    update = _last(folder)
     warnings = check(folder, meta)
-    if _meta(folder).get("arrays") != _signature(fresh):  # asked first: Orbax, refusing, leaves reads behind it
+    now = _signature(fresh)
+    was = _stored(folder, names=now)
+    if list(was.values()) != list(now.values()):  # asked first: Orbax, refusing, leaves reads behind it
         raise JaxrecoError(
-            f"The checkpoint in {folder} does not fit this agent and world: their arrays are others now, start a new run."
+            f"The checkpoint in {folder} does not fit this agent and world: {unlike(was, now)}. Start a new run."
         )
-    shapes = _leaves(jax.tree.map(_shape, fresh))
-    with _manager(folder) as manager:
-        found = manager.restore(update, args=ocp.args.StandardRestore(shapes))
-    leaves = [found[name] for name in sorted(found)]
+    leaves = _read(folder, update, [_shape(leaf) for leaf in jax.tree.leaves(fresh)])
     return settle(jax.tree.unflatten(jax.tree.structure(fresh), leaves)), warnings
+
+
+def leaves(folder: pathlib.Path) -> dict[str, np.ndarray]:
+    """The arrays of the last checkpoint by their paths, such as "agent_params.net.item.value", whatever they belong to.
+
+    Raises JaxrecoError where there is no checkpoint.
+    """
+    update = _last(folder)
+    arrays = _stored(folder)
+    shapes = [_shape(_parsed(words)) for words in arrays.values()]
+    return dict(zip(arrays, jax.device_get(_read(folder, update, shapes)), strict=True))
+
+
+def fill(fresh: Any, found: dict[str, np.ndarray], prefix: str = "") -> Any:
+    """`fresh` with the arrays found under the paths of its leaves, after a prefix.
+
+    Raises JaxrecoError for leaves that are not there or are others, naming the first, and for arrays that nothing takes.
+    """
+    now = {prefix + path: words for path, words in _signature(fresh).items()}
+    was = {path: _words(leaf) for path, leaf in found.items() if path.startswith(prefix)}
+    if was != now:
+        raise JaxrecoError(unlike(was, now))
+    return jax.tree.unflatten(jax.tree.structure(fresh), [found[path] for path in now])
+
+
+def unlike(was: dict[str, str], now: dict[str, str]) -> str:
+    """What is first not as it was, and how many more are not. Args: type and shape of leaves, by path."""
+    differing = [path for path in {**now, **was} if was.get(path) != now.get(path)]
+    if not differing:
+        return "its arrays are in another order"
+    path, more = differing[0], len(differing) - 1
+    words = f"{path} was {was.get(path, 'not there')}, now {now.get(path, 'not there')}"
+    return f"{words} ({more} more differ)" if more else words
 
 
 def check(folder: pathlib.Path, meta: dict[str, Any]) -> list[str]:
@@ -170,13 +211,49 @@ def _differing(was: Any, now: Any) -> str:
     return f"{was}, now {now}"
 
 
+def _last(folder: pathlib.Path) -> int:
+    update = latest(folder)
+    if update is None:
+        raise JaxrecoError(f"{folder} holds no checkpoint: start a new run.")
+    return update
+
+
+def _read(folder: pathlib.Path, update: int, shapes: list[Any]) -> list[Any]:
+    """The arrays of a checkpoint, in order."""
+    import orbax.checkpoint as ocp
+
+    with _manager(folder) as manager:
+        found = manager.restore(update, args=ocp.args.StandardRestore(_leaves(shapes)))
+    return [found[name] for name in sorted(found)]
+
+
 def _shape(leaf: Any) -> Any:
     return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf), sharding=_here())
 
 
-def _signature(learner: Any) -> list[str]:
-    """Type and shape of every leaf, in order, as JSON can hold them."""
-    return [f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}" for leaf in jax.tree.leaves(learner)]
+def _signature(learner: Any) -> dict[str, str]:
+    """Type and shape of every leaf by its path, in order, as JSON can hold them."""
+    paths = jax.tree_util.tree_leaves_with_path(learner)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): _words(leaf) for path, leaf in paths}
+
+
+def _words(leaf: Any) -> str:
+    """Type and shape, such as "float32[8, 3]"."""
+    return f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}"
+
+
+def _parsed(words: str) -> Any:
+    """The array without numbers that the words are about."""
+    name, _, shape = words.rstrip("]").partition("[")
+    return jax.ShapeDtypeStruct(tuple(int(size) for size in shape.split(",") if size), jnp.dtype(name))
+
+
+def _stored(folder: pathlib.Path, names: Iterable[str] = ()) -> dict[str, str]:
+    """Type and shape of the checkpoint's leaves by path. Args: names, of leaves where it does not say: older ones do not."""
+    meta = _meta(folder)
+    arrays = meta.get("arrays", [])
+    known = meta.get("leaves") or [*names, *(f"leaf {i}" for i in range(len(arrays)))]
+    return dict(zip(known, arrays, strict=False))
 
 
 def _here() -> Any:

@@ -57,6 +57,9 @@ class TrainConfig:
         for name in ("updates", "users", "turns", "epochs", "minibatches", "group"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1.")
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not value >= 0.0:
+                raise ValueError(f"{name} is {value}: it must be at least 0.")
         if self.objective not in OBJECTIVES:
             raise ValueError(f"There is no objective {self.objective!r}.{closest(self.objective, OBJECTIVES)}")
         if (self.group > 1) != (self.objective == "grpo") or self.users % self.group:

@@ -29,7 +29,7 @@ def choose(
     """
     if not hasattr(agent_params, "temperature"):
         return agent_params, None
-    params = params.replace(horizon_hours=np.minimum(np.float32(params.horizon_hours), np.float32(HOURS)))
+    params = for_a_week(params)
     lives: dict[float, Life] = {}
     for i, temperature in enumerate(TEMPERATURES):
         trial = agent_params.replace(temperature=np.float32(temperature))
@@ -38,3 +38,8 @@ def choose(
         progress((i + 1) / len(TEMPERATURES))
     best = max(lives, key=lambda t: float(np.mean(lives[t].column("reward"))))
     return agent_params.replace(temperature=np.float32(best)), best
+
+
+def for_a_week(params: Any) -> Any:
+    """The world with a horizon of a week, or its own where that is shorter."""
+    return params.replace(horizon_hours=np.minimum(np.float32(params.horizon_hours), np.float32(HOURS)))

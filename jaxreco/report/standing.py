@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from scipy.special import stdtrit
 
 from jaxreco import files
 from jaxreco.evaluation import RESAMPLES, Life, interval, score
@@ -52,13 +54,23 @@ class Standing:
 
     Args:
       lives: by agent, in the order of the rows. ours: the trained agent's row.
-      made: what the protocol line and the JSON say of how it was made: world, users, seed, commit, versions, device,
-        wall_s and the like.
+      made: what the protocol line and the JSON say of how it was made: world, users, commit, versions, device, wall_s and the
+        like; seeds, the updates as of which they were best, and their temperatures are lists.
+      seeds: lives under our agent as each of several seeds has trained it, all of the same users; `lives` has the first of them.
     """
 
     lives: dict[str, Life]
     ours: str
     made: dict[str, Any]
+    seeds: tuple[Life, ...] = ()
+
+    def each(self, agent: str) -> tuple[Life, ...]:
+        """An agent's lives: one for each seed that it was trained with."""
+        return self.seeds if self.seeds and agent == self.ours else (self.lives[agent],)
+
+    def rewards(self, agent: str) -> np.ndarray:
+        """f64[seeds, users]."""
+        return np.stack([life.column("reward") for life in self.each(agent)])
 
     @property
     def baselines(self) -> tuple[str, ...]:
@@ -77,7 +89,7 @@ class Standing:
 
     def _best(self, names: tuple[str, ...]) -> str:
         run = (name for name in names if name in self.lives)
-        return max(run, key=lambda name: float(np.mean(self.lives[name].column("reward"))))
+        return max(run, key=lambda name: float(np.mean(self.rewards(name))))
 
     def estimates(self, agent: str) -> dict[str, Estimate]:
         """Every column of an agent's row."""
@@ -86,22 +98,25 @@ class Standing:
 
     def _estimate(self, agent: str, metric: str) -> Estimate:
         """Over the users who have a value: who never spoke can be neither followed nor ignored."""
-        values = self.lives[agent].column(metric)
-        values = values[~np.isnan(values)]
-        return Estimate(*interval(values)) if len(values) else Estimate(float("nan"))
+        values = [life.column(metric) for life in self.each(agent)]
+        values = [of_users[~np.isnan(of_users)] for of_users in values]
+        return over(values) if all(map(len, values)) else Estimate(float("nan"))
 
     def score(self, agent: str) -> Estimate:
         """The agent's place on the scale; users are resampled together for all three that it depends on."""
         if self.one is None:
             return Estimate(float("nan"))
-        rewards = np.stack([self.lives[name].column("reward") for name in (agent, self.zero, self.one)])
+        zero, one = self.rewards(self.zero)[0], self.rewards(self.one)[0]
+        ours = self.rewards(agent)
+        places = np.array([score(*np.mean([reward, zero, one], axis=1)) for reward in ours])
         if agent in (self.zero, self.one):
-            return Estimate(score(*rewards.mean(axis=1)))
-        return score_of(rewards)
+            return Estimate(float(places[0]))
+        return score_of(np.stack([ours[0], zero, one])) if len(places) == 1 else of_seeds(places)
 
     def difference(self, metric: str, other: str) -> Estimate:
         """Ours less another's, user by user."""
-        return Estimate(*interval(self.lives[self.ours].column(metric) - self.lives[other].column(metric)))
+        theirs = self.lives[other].column(metric)
+        return over([life.column(metric) - theirs for life in self.each(self.ours)])
 
     def show(self, console: Console) -> None:
         """Print the table, and under it what else a reader must know."""
@@ -145,16 +160,17 @@ class Standing:
 
     def remarks(self) -> list[str]:
         """What stands below the table, a sentence or two a line."""
-        rewards = {name: float(np.mean(life.column("reward"))) for name, life in self.lives.items()}
+        rewards = {name: float(np.mean(self.rewards(name))) for name in self.lives}
         lines = [
             "Means over users, ± half the 95 % interval (bootstrap). 'ahead': the paired difference's interval excludes 0.",
-            "This is one seed: the intervals are over users, and training with another seed may end elsewhere.",
+            f"{self.ours}, and what it is ahead by, is the mean of {len(self.seeds)} training seeds over the same users; its ± is over seeds "
+            "(Student's t)."
+            if self.seeds
+            else "This is one seed: the intervals are over users, and training with another seed may end elsewhere.",
             self._scale(rewards),
             "followed: share of the instructions that the next slate did what it was asked to, mean over users who spoke.",
             "Share of a slate that two users have in common: "
-            + ", ".join(
-                f"{name} {self.lives[name].overlap:.2f}" for name in (self.ours, "popularity", self.one) if name
-            )
+            + ", ".join(f"{name} {self._overlap(name):.2f}" for name in (self.ours, "popularity", self.one) if name)
             + ".",
         ]
         if self.one is not None and rewards[self.one] <= rewards[self.zero]:
@@ -162,11 +178,16 @@ class Standing:
         elif self.one is not None:
             beyond = [name for name in self.lives if name not in ORACLES and rewards[name] > rewards[self.one]]
             lines += [f"{name} scores above 1: that is the oracles' failure, not a proof." for name in beyond]
-        for name, life in self.lives.items():
-            if not life.finished.all():
-                missing = int((~life.finished).sum())
-                lines.append(f"{name}: {missing:,} of {life.finished.size:,} lives were cut short of their horizon.")
+        for name in self.lives:
+            finished = np.concatenate([life.finished for life in self.each(name)])
+            if not finished.all():
+                lines.append(
+                    f"{name}: {(~finished).sum():,} of {finished.size:,} lives were cut short of their horizon."
+                )
         return lines
+
+    def _overlap(self, agent: str) -> float:
+        return float(np.mean([life.overlap for life in self.each(agent)]))
 
     def _scale(self, rewards: dict[str, float]) -> str:
         """What 0 and 1 of the score are."""
@@ -184,10 +205,15 @@ class Standing:
         deaf = "the agent hears nothing; " if made["blind"] else ""
         return (
             f"{made['world']} {made['world_version']}: {made['users']:,} users, first episode of at most "
-            f"{made['horizon_hours']:g} hours, same users and randomness in every row; training seed {made['seed']}, "
-            f"{made['updates']} updates, temperature {made['temperature']}; {deaf}"
+            f"{made['horizon_hours']:g} hours, same users and randomness in every row; {self._trained()}; {deaf}"
             f"commit {made['commit'] or 'none'}; {versions}; {made['device']}; {made['wall_s']:.0f} s."
         )
+
+    def _trained(self) -> str:
+        """What was trained: the parameters are those of each seed's best evaluation."""
+        made = self.made
+        seed, best, temperature = (", ".join(map(str, made[name])) for name in ("seeds", "best", "temperature"))
+        return f"training seed {seed}, best at update {best} of {made['updates']}, temperature {temperature}"
 
     def to_json(self) -> dict[str, Any]:
         """The table in the format of all of jaxreco's results."""
@@ -201,7 +227,7 @@ class Standing:
             for other in self.baselines
             for metric in DIFFERENCES
         ]
-        rows += [self._row(agent, "overlap", Estimate(life.overlap)) for agent, life in self.lives.items()]
+        rows += [self._row(agent, "overlap", Estimate(self._overlap(agent))) for agent in self.lives]
         made = {name: self.made[name] for name in ("commit", "versions", "device", "wall_s")}
         return files.plain({"benchmark": "train", **made, "protocol": self.protocol(), "rows": rows})
 
@@ -216,12 +242,29 @@ class Standing:
             "metric": metric,
             **dataclasses.asdict(estimate),
             "n_users": self._users(agent, metric),
-            "n_seeds": 1,
+            "n_seeds": len(self.each(agent)),
         }
 
     def _users(self, agent: str, metric: str) -> int:
         """How many users a row is about: those who have a value."""
         return int((~np.isnan(self.lives[agent].column(metric))).sum()) if metric == "followed" else self.made["users"]
+
+
+def over(values: Sequence[np.ndarray]) -> Estimate:
+    """Mean and 95 % interval of f64[users] a seed: over users (bootstrap) for one seed, over seeds (Student's t) for more.
+
+    A single number has none.
+    """
+    if len(values) > 1:
+        return of_seeds(np.array([np.mean(of_users) for of_users in values]))
+    return Estimate(*interval(values[0])) if len(values[0]) > 1 else Estimate(float(values[0][0]))
+
+
+def of_seeds(means: np.ndarray) -> Estimate:
+    """Mean of f64[seeds], at least two, and its 95 % interval by Student's t."""
+    mean = float(means.mean())
+    half = float(stdtrit(len(means) - 1, 0.975) * means.std(ddof=1) / np.sqrt(len(means)))
+    return Estimate(mean, mean - half, mean + half)
 
 
 def score_of(rewards: np.ndarray) -> Estimate:
