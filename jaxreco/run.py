@@ -79,6 +79,11 @@ class Run:
         with files.written_whole(self.folder / "metrics.jsonl") as file:
             file.write("".join(json.dumps(line) + "\n" for line in kept).encode())
 
+    def tidy(self) -> None:
+        """Delete what a killed process was writing."""
+        for part in self.folder.glob(".*.tmp"):
+            part.unlink(missing_ok=True)
+
     def write_text(self, name: str, text: str) -> None:
         """Write a text file of the folder, whole or not at all."""
         with files.written_whole(self.folder / name) as file:
@@ -100,6 +105,11 @@ def refuse(folder: pathlib.Path) -> None:
 def create(folder: pathlib.Path, config: dict[str, Any]) -> Run:
     """A new run folder with its config.json. Raises JaxrecoError where there is something already."""
     refuse(folder)
+    return make(folder, config)
+
+
+def make(folder: pathlib.Path, config: dict[str, Any]) -> Run:
+    """A run folder with its config.json, whatever else is there."""
     folder.mkdir(parents=True, exist_ok=True)
     files.write_json(folder / "config.json", config)
     return Run(folder, config)

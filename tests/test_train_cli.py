@@ -13,73 +13,25 @@ import time
 from typing import Any
 
 import jax
-import numpy as np
 import pytest
-from conftest import coin_world
-from typer.testing import CliRunner
+from trainee import SHORT, SIZE, figures, leaves, refused, registered, run  # noqa: F401 (of its own accord)
 
-from jaxreco import cli, registry
-from jaxreco.agents import oracle_greedy, popularity, ppo, random, static
+from jaxreco import registry
+from jaxreco.agents import oracle_greedy, ppo, static
 from jaxreco.learning import checkpoint, trainer
 from jaxreco.report import sessions, standing
 from jaxreco.talk.words import printable
-from jaxreco.training.job import build
 
-SIZE = ("--env", "Coin-v0", "--agent", "tiny", "--users", 8, "--turns", 4, "--updates", 4, "--eval-users", 8)
-SHORT = ("--set", "horizon_hours=48")
 HANDLER = signal.getsignal(signal.SIGINT)  # Python's own, or none where a shell runs the tests in the background
 FILES = {"config.json", "metrics.jsonl", "checkpoint", "best", "curve.png", "table.json", "sessions.txt"}
 
 
-def make_coin(slate_size: int = 3, history_length: int = 6, action_mode: Any = "slate", choice: str = "cascade") -> Any:
-    return coin_world(slate_size=3)
-
-
-def make_tiny() -> Any:
-    return ppo.make(width=16, layers=1, heads=2, window=4)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _registered():
-    """A world and an agent that compile fast; what only mindsets have is played by agents that need none."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry._ENVS, "Coin-v0", make_coin)
-        patch.setitem(registry._AGENTS, "tiny", make_tiny)
-        patch.setitem(registry._AGENTS, "static", random.make)
-        patch.setitem(registry._AGENTS, "item_knn", popularity.make)
-        patch.setitem(registry._AGENTS, "oracle_greedy", popularity.make)
-        patch.setitem(registry._AGENTS, "oracle_plan", popularity.make)
-        patch.setenv("COLUMNS", "80")
-        yield
-
-
-def run(*arguments: object) -> Any:
-    return CliRunner().invoke(cli.app, [str(a) for a in arguments])
-
-
-def refused(result: Any, *words: str) -> None:
-    """The command failed with one sentence on stderr, exit status 2 and no traceback."""
-    assert result.exit_code == 2, (result.output, result.exception)
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("jaxreco: ")
-    for word in words:
-        assert word in lines[0]
-
-
 @pytest.fixture(scope="module")
-def trained(_registered, tmp_path_factory) -> tuple[pathlib.Path, Any]:
+def trained(tmp_path_factory) -> tuple[pathlib.Path, Any]:
     folder = tmp_path_factory.mktemp("runs") / "whole"
     result = run("train", *SIZE, *SHORT, "--out", folder)
     assert result.exit_code == 0, (result.output, result.exception)
     return folder, result
-
-
-def leaves(folder: pathlib.Path) -> list[bytes]:
-    """The bits of a run's last checkpoint."""
-    job = build(json.loads((folder / "config.json").read_text()))
-    learner, _ = checkpoint.restore(folder / "checkpoint", job.begin(), job.meta())
-    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(learner)]
 
 
 # -- the run folder ------------------------------------------------------------------------------------------
@@ -188,8 +140,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_resume_equals_an_uninterrupted_run(train
     assert "2 of 4 updates are done" in result.output
     assert {path.name for path in folder.iterdir()} == FILES
     assert leaves(folder) == leaves(trained[0])
-    figures = [[json.loads(x) for x in (f / "metrics.jsonl").read_text().splitlines()] for f in (folder, trained[0])]
-    assert [{**line, "seconds": 0} for line in figures[0]] == [{**line, "seconds": 0} for line in figures[1]]
+    assert figures(folder) == figures(trained[0])
     tables = [json.loads((f / "table.json").read_text())["rows"] for f in (folder, trained[0])]
     assert tables[0] == tables[1]
 

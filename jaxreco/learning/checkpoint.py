@@ -111,7 +111,7 @@ def latest(folder: pathlib.Path) -> int | None:
 
 def forget(folder: pathlib.Path, update: int) -> None:
     """Delete the checkpoints after `update`: a run that goes on from there makes them again."""
-    if latest(folder) is None:
+    if not folder.is_dir():
         return
     with _manager(folder) as manager:
         for later in [step for step in manager.all_steps() if step > update]:

@@ -45,7 +45,7 @@ def learn(job: Job, run: Run, state: Training, console: Console) -> tuple[Traini
             board.log(done, line)
             if due(done, train.updates) or done % EVERY == 0 or stopped():
                 checkpoint.save(run.checkpoint, state, meta)
-            bar.update(task, completed=done, words=_words(line), description="updates")
+            bar.update(task, completed=done, words=_words(line, train.users * train.turns), description="updates")
         if stopped():
             checkpoint.save(run.checkpoint, state, meta)
         return state, stopped() and not over(state, train.updates, patience)
@@ -86,9 +86,10 @@ def _refuse_divergence(job: Job, run: Run, state: Training, learner: Any, figure
         )
 
 
-def _words(line: dict[str, float]) -> str:
-    """A block's figures beside the bar."""
+def _words(line: dict[str, float], turns: int) -> str:
+    """A block's figures beside the bar. Args: turns, of a block."""
+    speed = turns / max(line["seconds"], 1e-3)
     return (
-        f"{line['seconds']:.1f} s a block  reward {line['reward_per_day']:.2f}/day  "
+        f"{speed:,.0f} user-turns/s  reward {line['reward_per_day']:.2f}/day  "
         f"{line['turns_per_session']:.1f} turns/session"
     )

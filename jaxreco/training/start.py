@@ -29,7 +29,7 @@ def each(run: Run, job: Job) -> list[tuple[Job, Run]]:
     found = []
     for seed in run.seeds:
         config, folder = {**run.config, "seed": seed, "seeds": 1}, run.folder / f"seed{seed}"
-        own = runs.load(folder) if (folder / "config.json").is_file() else runs.create(folder, config)
+        own = runs.load(folder) if (folder / "config.json").is_file() else runs.make(folder, config)
         found.append((dataclasses.replace(with_seed(job, seed), config=own.config), own))
     return found
 
@@ -45,6 +45,7 @@ def take_up(job: Job, run: Run) -> tuple[Training, list[str]]:
         checkpoint.save(run.checkpoint, state, job.meta())
     else:
         state, warnings = checkpoint.restore(run.checkpoint, job.begin(), job.meta())
+    run.tidy()
     run.rewind(int(state.update))
     checkpoint.forget(run.best, int(state.update))
     return state, warnings
