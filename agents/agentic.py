@@ -334,9 +334,10 @@ class Agentic(ppo.PPO):
 
         return jax.lax.map(one, (x, percept, slate))
 
-    def tell(self, plan: np.ndarray, names: Names) -> str:
+    def tell(self, plan: np.ndarray, names: Names | None) -> str:
         """A plan in words. plan i32[2], as remembered."""
-        most = names.categories[int(plan[1])] if 0 <= int(plan[1]) < len(names.categories) else "what came most"
+        categories = names.categories if names else ()
+        most = categories[int(plan[1])] if 0 <= int(plan[1]) < len(categories) else "what came most"
         words = {
             "exploit": "show what is known to please",
             "explore": "try what may yet turn out to please",

@@ -31,8 +31,8 @@ from jaxreco.users import mindset
 Array = jax.Array
 
 HORIZON_H = 744.0  # so that day 30 exists
-BASELINES = ("random", "popularity", "static", "item_knn", "ease", "linucb", "thompson")
-LEARNERS = ("reinforce", "ppo", "grpo")
+BASELINES = ("random", "popularity", "static", "item_knn", "ease", "sasrec", "linucb", "thompson")
+LEARNERS = ("reinforce", "ppo", "grpo", "agentic")
 AGENTS = (*BASELINES, *LEARNERS, *ORACLES)
 QUICK = {"users": 512, "seeds": 1, "updates": 30}
 FULL = {"users": 4096, "seeds": 5, "updates": 60}

@@ -137,4 +137,4 @@ def tell(job: Job, agent_params: Any, user: int, sessions: int, words: Any = Non
             f"say it before one of them{', or ask for more --sessions' if len(told) == sessions else ''}."
         )
     title = f"User {user + 1} of {job.env.name} with {pathlib.Path(job.config['agent']).name}"
-    return report.write(lives, job.env, job.params, title, sessions, user)
+    return report.write(lives, job.env, job.params, title, sessions, user, job.agent)

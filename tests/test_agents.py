@@ -25,6 +25,7 @@ from jaxreco.testing import quick_jit
 Array = jax.Array
 USERS, TURNS, TILE = 8, 12, 8
 NAMES = (
+    "agentic",
     "ease",
     "ease_seq",
     "item_knn",
@@ -38,6 +39,7 @@ NAMES = (
     "thompson",
 )
 SETTINGS: dict[str, Any] = {
+    "agentic": dict(width=16, layers=1, heads=2, window=4),
     "ppo": dict(width=16, layers=1, heads=2, window=4),
     "sasrec": dict(width=16, layers=1, rounds=1),
 }

@@ -1,4 +1,4 @@
-"""PPO: what is replayed is what was done, tastes are a regression, and a block of training teaches something."""
+"""PPO: what is replayed is what was done, and a block of training teaches something."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import Coin, CoinState, coin_world, small_catalog
+from conftest import Coin, CoinState, coin_world
 
 import jaxreco
 from jaxreco import base
 from jaxreco.agents import ppo
-from jaxreco.base import CLICK, EMPTY, EXAMINED, Event, Feedback, Instruction, Trace
+from jaxreco.base import Event, Feedback, Instruction, Trace
 from jaxreco.learning import trainer
 from jaxreco.learning.config import TrainConfig
 from jaxreco.rollout import Rollout, rollout
-from jaxreco.talk.reading import Requests
 from jaxreco.testing import quick_jit
 
 Array = jax.Array
@@ -43,12 +42,13 @@ def noisy(agent_params: Any, scale: float = 0.3) -> Any:
 BEFORE, TURNS, USERS = 5, 12, 4
 
 
-@pytest.fixture(scope="module", params=[3, 16], ids="window {}".format)
+@pytest.fixture(scope="module", params=[("ppo", 3), ("ppo", 16), ("agentic", 3)], ids="{0[0]}, window {0[1]}".format)
 def lived(request: Any, key: Array) -> tuple[Any, Any, Any, Rollout, Rollout]:
     """(params, agent, agent_params, the rollout before the block, the block) with episodes of 7 turns."""
     env, params = coin_world()
     params = params.replace(max_steps_in_episode=7)
-    agent, agent_params = jaxreco.make_agent("ppo", key, env, params, window=request.param, **SMALL)
+    name, window = request.param
+    agent, agent_params = jaxreco.make_agent(name, key, env, params, window=window, **SMALL)
     agent_params = noisy(agent_params)
 
     def run(key: Array, params: Any, agent_params: Any) -> tuple[Rollout, Rollout]:
@@ -84,6 +84,7 @@ def test_replay_is_what_was_done(lived: Any) -> None:
     value = agent_params.value_mean + agent_params.value_std * again.value
     np.testing.assert_allclose(value, trajectory.extras.value, atol=1e-4)
     np.testing.assert_allclose(again.slot_value, trajectory.extras.slot_value, atol=1e-4)
+    chex.assert_shape(again.appeal, (TURNS, USERS, 3))
     assert float(jnp.std(value)) > 1e-2
     assert (np.asarray(again.entropy) > 0).all()
     assert (np.asarray(again.entropy) <= math.log(12) + 1e-5).all()
@@ -111,94 +112,6 @@ def test_values_of_the_last_observation(lived: Any) -> None:
     value = jax.vmap(agent.value, (None, 0, 0, None))(agent_params, after.memory, seen, params.catalog)
     lives = ~np.asarray(trajectory.truncated | trajectory.terminated)[-1]
     np.testing.assert_allclose(trajectory.bootstrap[-1][lives], value[lives], rtol=1e-4)
-
-
-# -- tastes --------------------------------------------------------------------------------------------------
-
-
-def observed(slate: Any, actions: Any, watch: Any, clock: float) -> Any:
-    """An observation of which only what the regression reads is filled in."""
-    env, params = coin_world()
-    obs, _ = env.reset(jax.random.key(0), params)
-    return obs.replace(
-        slate=jnp.asarray(slate, jnp.int32),
-        actions=jnp.asarray(actions, jnp.int32),
-        watch=jnp.asarray(watch, jnp.float32),
-        clock=jnp.float32(clock),
-    )
-
-
-def fresh_tastes(linear: int) -> ppo.Tastes:
-    return ppo.Tastes(
-        covariance=jnp.eye(linear + 2),
-        evidence=jnp.zeros((ppo.OUTCOMES, linear + 2)),
-        recent=jnp.zeros(2),
-        clock=jnp.float32(0.0),
-    )
-
-
-def test_tastes_are_ridge_regression() -> None:
-    rng = np.random.default_rng(0)
-    catalog, items = small_catalog(12), jnp.asarray(rng.normal(size=(12, 4)), jnp.float32)
-    tastes, learn = fresh_tastes(4), jax.jit(ppo.learn_tastes)
-    rows, outcomes, recent, clock = [], [], np.zeros(2), 0.0
-    usual = 0.6 * float(np.mean(catalog.duration))
-    for _ in range(15):
-        slate = rng.permutation(12)[:3]
-        actions = rng.choice([0, EXAMINED, EXAMINED | CLICK], size=3)
-        watch = np.where(actions & CLICK, rng.uniform(0, 10, size=3), 0.0)
-        now = clock + rng.exponential(4.0)
-        tastes = learn(tastes, observed(slate, actions, watch, now), catalog, items)
-        category = np.asarray(catalog.category)[slate]
-        for i, a, w, c in zip(slate, actions, watch, category, strict=True):
-            if a & EXAMINED:
-                rows.append([*np.asarray(items)[i], 1.0, math.log1p(recent[c])])
-                outcomes.append([w / usual, w / float(catalog.duration[i]), float(a & CLICK > 0)])
-        recent = recent + np.bincount(category[(actions & EXAMINED) > 0], minlength=2)
-        recent, clock = recent * math.exp(-(now - clock) / ppo.RECENT_HOURS), now
-    x, y = np.array(rows), np.array(outcomes)
-    belief = np.linalg.solve(np.eye(6) + x.T @ x, x.T @ y).T
-    got = ppo.perceive(observed([0, 1, 2], [0, 0, 0], [0, 0, 0], clock), tastes, Requests.none(), jnp.zeros(2))
-    chex.assert_shape(got.belief, (ppo.OUTCOMES, 6))
-    np.testing.assert_allclose(tastes.covariance, np.linalg.inv(np.eye(6) + x.T @ x), atol=1e-4)
-    np.testing.assert_allclose(got.belief, belief, atol=1e-3)
-    np.testing.assert_allclose(tastes.recent, recent, rtol=1e-4)
-    assert float(tastes.clock) == pytest.approx(clock)
-
-
-def test_what_was_not_looked_at_teaches_nothing() -> None:
-    catalog, items = small_catalog(12), jnp.asarray(np.random.default_rng(1).normal(size=(12, 4)), jnp.float32)
-    tastes = fresh_tastes(4)
-    after = ppo.learn_tastes(tastes, observed([1, 2, EMPTY], [0, 0, 0], [0, 0, 0], 3.0), catalog, items)
-    chex.assert_trees_all_equal(after, tastes.replace(clock=jnp.float32(3.0)))
-
-
-def test_belief_improves_with_what_was_seen() -> None:
-    rng = np.random.default_rng(2)
-    catalog, items = small_catalog(12), jnp.asarray(rng.normal(size=(12, 4)), jnp.float32)
-    weights = rng.normal(size=4)
-    truth = np.asarray(items) @ weights
-    tastes, learn, errors = fresh_tastes(4), jax.jit(ppo.learn_tastes), []
-    for turn in range(40):
-        slate = rng.permutation(12)[:3]
-        watch = ppo.USUAL_SHARE * float(jnp.mean(catalog.duration)) * (truth[slate] + 0.3 * rng.normal(size=3))
-        tastes = learn(tastes, observed(slate, [EXAMINED | CLICK] * 3, watch, 24.0 * turn), catalog, items)
-        belief = np.asarray(jnp.sum(tastes.evidence[0] * tastes.covariance, axis=-1))
-        errors.append(np.abs(belief[:4] - weights).mean())
-    assert errors[-1] < 0.1
-    assert errors[-1] < 0.3 * errors[0]
-
-
-def test_films_and_clips_teach_alike() -> None:
-    """What is learned does not depend on the unit of duration: a world of hours once broke the agent."""
-    items = jnp.asarray(np.random.default_rng(3).normal(size=(12, 4)), jnp.float32)
-    clips = small_catalog(12)
-    films = clips.replace(duration=128.0 * clips.duration)  # a power of two: equal to the last bit
-    beliefs = []
-    for catalog, seconds in ((clips, 5.0), (films, 640.0)):
-        seen = observed([1, 2, 3], [EXAMINED | CLICK] * 3, [seconds, 2 * seconds, seconds], 1.0)
-        beliefs.append(ppo.learn_tastes(fresh_tastes(4), seen, catalog, items).evidence)
-    np.testing.assert_array_equal(*beliefs)
 
 
 # -- blocks --------------------------------------------------------------------------------------------------
@@ -282,10 +195,16 @@ def test_training_finds_the_item_that_everybody_wants(trained: Any, key: Array) 
 
 @pytest.mark.parametrize(
     ("name", "more"),
-    [("reinforce", {}), ("grpo", {"group": 4}), ("grpo", {"group": 4, "scaled": False, "per_length": True})],
+    [
+        ("reinforce", {}),
+        ("agentic", {}),
+        ("grpo", {"group": 4}),
+        ("grpo", {"group": 4, "scaled": False, "per_length": True}),
+    ],
 )
 def test_so_do_the_other_objectives(name: str, more: dict[str, Any], key: Array) -> None:
-    done = taught(key, name, dataclasses.replace(CONFIG, objective=name, **more))
+    objective = "ppo" if name == "agentic" else name
+    done = taught(key, name, dataclasses.replace(CONFIG, objective=objective, **more))
     before, after = opens_with_the_best(key, done)
     assert after > before + 0.2
     assert all(math.isfinite(x) for log in done["logs"] for x in log.values())
@@ -346,7 +265,9 @@ def test_impossible_settings_raise(wrong: dict[str, Any]) -> None:
 
 def test_scores_and_their_gradient_are_those_of_the_plain_product(key: Array) -> None:
     items = jax.random.normal(key, (7, 5))
-    described = ppo.Described(items=items, by_feature=items.T, membership=jnp.zeros((2, 7)))
+    described = ppo.Described(
+        items=items, by_feature=items.T, membership=jnp.zeros((2, 7)), made=jnp.ones(3, jnp.int32)
+    )
     taste = jnp.arange(15.0).reshape(3, 5)
     weigh = lambda product: lambda taste: jnp.sum(jnp.sin(jax.vmap(product)(taste)))  # noqa: E731
     ours, plain = weigh(lambda t: ppo.scored(t, described)), weigh(lambda t: items @ t)

@@ -46,6 +46,7 @@ class Moment(Struct):
     gap: Array  # f32[], hours
     terminated: Array  # bool[]
     truncated: Array  # bool[]
+    plan: Array | None = None  # i32[2], of an agent that plans: what its `tell` puts into words
 
 
 def watch_lives(
@@ -92,7 +93,8 @@ def _watch(stage: Stage, users: Sequence[int], turns: int, words: Instruction | 
             lanes = lanes.replace(state=_instruct(lanes.state, words))
         before = lanes.state
         lanes, memory, _, info = stage.turn(lanes, memory)
-        moment = jax.device_get(_moment(stage.env, stage.params, before, info, lanes.state))
+        moment = _moment(stage.env, stage.params, before, info, lanes.state)
+        moment = jax.device_get(moment.replace(plan=getattr(memory, "plan", None)))
         moments.append(jax.tree.map(lambda x: x[: len(users)], moment))
     return jax.tree.map(lambda *turns: np.stack(turns), *moments)
 
@@ -131,7 +133,9 @@ def _followed(env: Any, params: Any, state: EnvState, slate: Array) -> Array:
     return jnp.where(state.instruction.intent > 0, jnp.sum(does, dtype=jnp.float32), jnp.nan)
 
 
-def write(moments: Moment, env: Any, params: Any, title: str, sessions: int = 3, first: int = 0) -> str:
+def write(
+    moments: Moment, env: Any, params: Any, title: str, sessions: int = 3, first: int = 0, agent: Any = None
+) -> str:
     """The text: the first whole sessions of each user.
 
     Args:
@@ -139,13 +143,15 @@ def write(moments: Moment, env: Any, params: Any, title: str, sessions: int = 3,
       title: the first line.
       sessions: at most so many a user.
       first: the number of the first user.
+      agent: whose plans are told, where it has any.
     """
     moments = jax.tree.map(np.asarray, moments)
+    tell = getattr(agent, "tell", None) if moments.plan is not None else None
     lines = [printable(title), "", *_LEGEND]
     for user in range(moments.left.shape[1]):
         life = jax.tree.map(lambda x, user=user: x[:, user], moments)
         lines += ["", "=" * SHORTEST, f"User {first + user + 1} (--user {first + user})", "=" * SHORTEST]
-        lines += _life(life, env, params, sessions)
+        lines += _life(life, env, params, sessions, tell)
     return "\n".join(lines) + "\n"
 
 
@@ -154,7 +160,7 @@ _LEGEND = (
     "from -1 to 1, trust from 0 to 1, boredom counts skips in a row, minutes are those of the session so far, of the",
     "time the user has for it.",
     "because: the strongest reasons, with the logits by which they raised or lowered the urge to leave. says: what the",
-    "user tells the recommender, which answers with the next slate.",
+    "user tells the recommender, which answers with the next slate. plan: what the recommender is after, if it plans.",
 )
 
 
@@ -178,7 +184,9 @@ def ended(life: Moment) -> bool:
     return bool(np.any(life.terminated | life.truncated))
 
 
-def _life(life: Moment, env: Any, params: Any, sessions: int) -> list[str]:
+def _life(
+    life: Moment, env: Any, params: Any, sessions: int, tell: Callable[[np.ndarray, Any], str] | None = None
+) -> list[str]:
     """The first sessions of one user, up to the end of its episode."""
     lines, whole = [], spans(life)
     last = whole[-1][1] if whole else 0
@@ -187,7 +195,9 @@ def _life(life: Moment, env: Any, params: Any, sessions: int) -> list[str]:
         lines += ["", f"Session {number}, {_when(float(life.begun[start]))}"]
         lines += _says(at(life, start).heard, env, start - 1, indent=2)
         for t in range(start, stop):
-            lines += ["", f"  turn {t - start + 1}{_answer(at(life, t))}", *_told(at(life, t), env, params, t)]
+            lines += ["", f"  turn {t - start + 1}{_answer(at(life, t))}"]
+            lines += [] if tell is None else [f"    plan: {printable(tell(life.plan[t], env.names))}"]
+            lines += _told(at(life, t), env, params, t)
         ending = _ending(at(life, stop - 1), params) if stop <= last else "(the record ends here)"
         lines += ["", "  " + ending]
     return lines

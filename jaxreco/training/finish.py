@@ -49,7 +49,7 @@ def _table(run: Run, standing: Standing) -> None:
 def _sessions(job: Job, run: Run, agent_params: Any) -> None:
     moments = sessions.watch_lives(job.key("sessions"), job.env, job.params, job.agent, agent_params)
     title = f"Sessions of three users of {job.env.name} with {row_name(job.config['agent'])}"
-    run.write_text("sessions.txt", sessions.write(moments, job.env, job.params, title))
+    run.write_text("sessions.txt", sessions.write(moments, job.env, job.params, title, agent=job.agent))
 
 
 def _of_seed(standing: Standing, i: int) -> Standing:
