@@ -45,6 +45,7 @@ _AGENTS: dict[str, str | Callable[..., Any]] = {
     "ppo": "jaxreco.agents.ppo:make",
     "grpo": "jaxreco.agents.grpo:make",
     "agentic": "jaxreco.agents.agentic:make",
+    "generative": "jaxreco.agents.generative:make",
 }
 _BENCHMARKS: dict[str, str | Callable[..., Any]] = {
     "content": "jaxreco.benchmarks.content:run",

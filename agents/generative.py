@@ -1,0 +1,311 @@
+"""The compact transformer of `ppo` as a generative recommender: it writes the semantic IDs of what it shows.
+
+Each slot's ID is decoded code by code under a trie of the IDs that exist (`jaxreco.nn.trie`), so a slot costs levels times
+codes and not the catalog, which may have millions of items (Rajput et al. 2023, "Recommender systems with generative
+retrieval"). A code is judged by what is below it: how well the mean of those items fits what the user is believed to like,
+how far they differ, how many of them were not shown lately. A decoder that knows the turn, the slots above and the codes
+so far adds its own. On the last level are the items themselves.
+
+What it perceives and remembers is as in `ppo`, and it is taught by the same objectives.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxreco.agents.ppo import PPO, Decision, Described, Memory, Network, Percept, PPOParams, Replayed, named
+from jaxreco.base import EMPTY, Catalog, Observation
+from jaxreco.content import store
+from jaxreco.content.semantic_id import residual_kmeans
+from jaxreco.errors import DataError
+from jaxreco.nn import trie
+from jaxreco.nn.trie import Trie
+from jaxreco.struct import Struct
+from jaxreco.talk import reading
+from jaxreco.talk.grammar import INTENT, KIND, Said
+from jaxreco.talk.reading import Requests
+from jaxreco.talk.satisfies import of_target
+
+Array = jax.Array
+
+ROOM = 4  # codes that there could be, for each item: k-means fills some beginnings more than others
+
+
+class Below(Struct):
+    """What is below the `N` nodes of a level."""
+
+    mean: Array  # f32[N, A + FEATURES], of the items' descriptions
+    variance: Array  # f32[N, A + FEATURES]
+    share: Array  # f32[N, C], of each category
+    duration: Array  # f32[N], seconds, on average
+    age: Array  # f32[N], hours
+
+
+class GenerativeParams(PPOParams):
+    """What is learned, and what goes with it."""
+
+    trie: Trie  # not learned
+    below: tuple[Below, ...]  # of all levels but the last; not learned
+
+
+class Intent(Struct):
+    """What the network makes of a turn: what it wants to show."""
+
+    taste: Array  # f32[A + FEATURES], what a unit of an item's description adds to its score
+    categories: Array  # f32[C], what being of a category adds
+    weight: Array  # f32[REQUESTS], how much of each standing request to heed
+    state: Array  # f32[width], what the decoder begins with
+    value: Array  # f32[], normalised
+    slot_value: Array  # f32[], expected reward of a slot that is looked at
+
+
+class Decoder(Network):
+    """The network of `ppo` with another end: codes in place of a score for every item.
+
+    Args: codes: of each level.
+    """
+
+    def __init__(
+        self, agent: Generative, codes: tuple[int, ...], linear: int, n_categories: int, *, rngs: nnx.Rngs
+    ) -> None:
+        super().__init__(agent, 0, linear, n_categories, rngs=rngs)
+        del self.item  # what is learned of an item is learned of its codes
+        width, small = agent.width, nnx.initializers.normal(0.01)
+        self.begin = nnx.Linear(width, width, rngs=rngs)
+        self.shown = nnx.Linear(width, width, use_bias=False, rngs=rngs)
+        self.codes = nnx.List([nnx.Linear(n, width, use_bias=False, rngs=rngs) for n in codes])
+        self.next = nnx.List([nnx.Linear(width, n, kernel_init=small, rngs=rngs) for n in codes])
+        self.spread = nnx.Param(jnp.float32(1.0))
+
+    def judge(self, hidden: Array, percept: Percept, described: Described, near: Array, catalog: Catalog) -> Any:
+        """The Intent, from the transformer's output f32[width]."""
+        h, linear = self.norm(hidden), described.items.shape[1]
+        belief, own = (self.follow[...] + self.trust(h)) @ percept.belief, self.own(h)
+        tired = (self.recent[...] + belief[-1]) * jnp.log1p(percept.recent)
+        weight = self.weigh(percept.asked)
+        value, slot_value = self.values(jax.nn.gelu(self.hidden(h)))
+        return Intent(
+            taste=belief[:linear] + own[:linear] + named(weight, percept, described.items),
+            categories=own[linear:] + tired + weight @ reading.by_category(percept.asked, percept.share, near),
+            weight=weight,
+            state=self.begin(h),
+            value=value,
+            slot_value=slot_value,
+        )
+
+    def write(self, level: int, path: tuple[Array, ...], above: Array, state: Array, ids: Trie) -> Array:
+        """f32[codes of the level]: what comes next, after the nodes of `path` and the items `above` i32[K], EMPTY for none."""
+        item, there = jnp.maximum(above, 0), (above >= 0)[:, None]
+        shown = jnp.zeros_like(state)
+        for stage, embed in zip(ids.levels, self.codes, strict=True):
+            # Counts of codes times a matrix, not rows of it: their gradient would be a slow scatter.
+            shown += embed(jnp.sum(one_hot(stage.code[stage.node[item]], embed.in_features) * there, axis=0))
+        state = state + self.shown(shown)
+        for stage, embed, node in zip(ids.levels, self.codes, path, strict=False):
+            state = state + embed(one_hot(stage.code[node], embed.in_features))
+        return self.next[level](jax.nn.gelu(state))
+
+
+@dataclasses.dataclass(frozen=True)
+class Generative(PPO):
+    """Statics as of `PPO`, and:
+
+    Args:
+      levels, codes: of the semantic IDs that are made of what is seen of the items; 0 codes are as many as give them room.
+      content: a folder of `jaxreco content encode`, whose semantic IDs are taken instead.
+    """
+
+    levels: int = 3
+    codes: int = 0
+    content: str = ""
+
+    def init(self, key: Array, env: Any, catalog: Catalog) -> GenerativeParams:
+        """A fresh network, and the catalog by code. The key is consumed.
+
+        Raises DataError where the content has no semantic IDs, or is not of these items.
+        """
+        key_base, key_net, key_codes = jax.random.split(key, 3)
+        base = super().init(key_base, env, catalog)
+        described, n_categories = base.described, base.near.shape[0]
+        if self.content:
+            codes = published_codes(self.content, env, catalog)
+        else:
+            seed = int(jax.random.bits(key_codes) >> 1)
+            codes = own_codes(np.asarray(catalog.embedding), self.levels, self.codes, seed)
+        ids = trie.build(codes)
+        used = tuple(int(level.code.max()) + 1 for level in ids.levels)
+        # Of what has a column an item only the number of rows is read here.
+        few = described.replace(by_feature=described.by_feature[:, :1], membership=described.membership[:, :1])
+        made = {field.name: getattr(base, field.name) for field in dataclasses.fields(base)}
+        made["net"] = Decoder(self, used, described.items.shape[1], n_categories, rngs=nnx.Rngs(key_net))
+        made["described"] = few
+        below = tuple(look_below(ids, level, catalog, described) for level in range(len(ids.levels) - 1))
+        return GenerativeParams(**made, trie=ids, below=below)
+
+    def act(
+        self, key: Array, agent_params: Any, memory: Memory, obs: Observation, catalog: Catalog
+    ) -> tuple[Array, Memory, Decision]:
+        """A slate i32[K] decoded code by code, the memory with this turn in it, and the Decision. The key is consumed."""
+        intent, memory, percept = self._look(agent_params, memory, obs, catalog)
+        scores = scores_of(agent_params, intent, percept, catalog, 1.0 / agent_params.temperature)
+        slate, log_prob = trie.sample(key, agent_params.trie, obs.slate.shape[0], scores)
+        decision = Decision(
+            log_prob=log_prob,
+            value=agent_params.value_mean + agent_params.value_std * intent.value,
+            slot_value=intent.slot_value,
+            percept=percept,
+        )
+        return slate, memory, decision
+
+    def replay(
+        self, agent_params: Any, memory: Memory, percept: Percept, episode: Array, slate: Array, catalog: Catalog
+    ) -> Replayed:
+        """T turns judged again in one pass, as `PPO.replay`; the entropy is a slot's along its path, the mean over slots."""
+        net, described = agent_params.net, agent_params.described
+        x = jax.vmap(lambda p: net.embed(p, catalog, described.items))(percept)
+        for block, cache in zip(net.blocks, memory.caches, strict=True):
+            x = block.sequence(x, cache, episode)
+
+        @jax.checkpoint  # what is below all nodes on all paths does not fit into the cache: look again on the way back
+        def one(turn: tuple[Array, Percept, Array]) -> Replayed:
+            hidden, percept, slate = turn
+            intent = net.judge(hidden, percept, described, agent_params.near, catalog)
+            scores = scores_of(agent_params, intent, percept, catalog, 1.0)
+            log_prob, entropy = trie.log_prob(agent_params.trie, slate, scores)
+            return Replayed(log_prob, jnp.mean(entropy), intent.value, intent.slot_value)
+
+        return jax.lax.map(one, (x, percept, slate))
+
+
+def scores_of(
+    params: GenerativeParams, intent: Intent, percept: Percept, catalog: Catalog, sharp: Array | float
+) -> trie.Scores:
+    """What the policy says of codes: the logarithm of the summed weight of the items below each, as it guesses it.
+
+    Args: sharp: 1 / temperature; all that tells items apart is multiplied by it.
+    """
+    net, ids = params.net, params.trie
+    taste, weight = sharp * intent.taste, sharp * intent.weight
+    seen = distinct(percept.seen)
+    lost = 1.0 - jnp.exp(-sharp * net.repeat[...])  # of the weight of an item that was shown lately
+    n_categories = intent.categories.shape[0]
+
+    def scores(level: int, nodes: Array, left: Array, path: tuple[Array, ...], above: Array) -> Array:
+        stage = ids.levels[level]
+        again = jnp.where(jnp.any(seen[:, None] == above, axis=1), EMPTY, seen)
+        number = left - lost * trie.count_below(stage, nodes, trie.ranks(ids, again))
+        number = jnp.maximum(number, math.exp(-trie.DEPTH))
+        shown = one_hot(catalog.category[jnp.maximum(above, 0)], n_categories) * (above >= 0)[:, None]
+        categories = sharp * (intent.categories - net.cooling[...] * jnp.sum(shown, axis=0))
+        if level < len(params.below):
+            here = jax.tree.map(lambda x: x[nodes], params.below[level])
+            score = mass(here, number, taste, categories, net.spread[...])
+            score += reading.by_length_and_age(weight, percept.asked, catalog.replace(duration=here.duration, age=here.age))
+        else:
+            item = ids.item[nodes]
+            score = params.described.items[item] @ taste + one_hot(catalog.category[item], n_categories) @ categories
+            score += reading.by_length_and_age(
+                weight, percept.asked, catalog.replace(duration=catalog.duration[item], age=catalog.age[item])
+            )
+            score += wanted(weight, percept.asked, item, catalog)
+        written = net.write(level, path, above, intent.state, ids)
+        return jnp.log(number) + score + sharp * written[stage.code[nodes]]
+
+    return scores
+
+
+def mass(below: Below, number: Array, taste: Array, categories: Array, spread: Array) -> Array:
+    """f32[W]: the logarithm of the mean weight exp(score) of items below nodes, leaves [W, ...], from their means and variances.
+
+    Of scores that are normal with variance v it is mean + v / 2, as long as the mean weight is made by many items; beyond
+    v = 2 log(number) the best of them make it, and it grows with the root of v (the random energy model, Derrida 1981).
+
+    Args: number f32[W], of the items; taste f32[A + FEATURES], categories f32[C], spread f32[]: what is believed of v, times it.
+    """
+    v, frozen = spread * (below.variance @ taste**2), 2.0 * jnp.maximum(jnp.log(number), 0.0)
+    lift = jnp.where(v < frozen, 0.5 * v, jnp.sqrt(frozen * jnp.maximum(v, 1e-6)) - 0.5 * frozen)
+    top = jnp.max(categories)
+    return below.mean @ taste + lift + jnp.log(below.share @ jnp.exp(categories - top) + math.exp(-trie.DEPTH)) + top
+
+
+def wanted(weight: Array, asked: Requests, item: Array, catalog: Catalog) -> Array:
+    """f32[N]: what requests say for (or against) items i32[N] that are of a tag or a creator, or are an item. weight f32[REQUESTS]."""
+    refuses = (asked.intent == INTENT["less"]) | (asked.intent == INTENT["never"])
+    push = weight * ((asked.intent == INTENT["more"]) * 1.0 - refuses) * (asked.target_kind != KIND["category"])
+    none = jnp.zeros_like(push)
+    said = jax.vmap(Said)(asked.intent, asked.target_kind, asked.target, none, none)
+    return push @ jax.vmap(of_target, (0, None, None))(said, item, catalog)
+
+
+def one_hot(index: Array, size: int) -> Array:
+    """f32[..., size] of i32[...]."""
+    return (index[..., None] == jnp.arange(size)).astype(jnp.float32)
+
+
+def distinct(items: Array) -> Array:
+    """i32[H]: items i32[H], EMPTY where one was there before."""
+    return jnp.where(jnp.argmax(items[:, None] == items, axis=1) == jnp.arange(items.shape[0]), items, EMPTY)
+
+
+# -- on the host ---------------------------------------------------------------------------------------------
+
+
+def look_below(ids: Trie, level: int, catalog: Catalog, described: Described) -> Below:
+    """What is below the nodes of a level."""
+    items = np.asarray(described.items)
+    mean = trie.mean_below(ids, level, items)
+    node = np.asarray(ids.levels[level].node)
+    arrays = (
+        mean,
+        trie.mean_below(ids, level, (items - mean[node]) ** 2),
+        trie.mean_below(ids, level, np.asarray(described.membership).T),
+        trie.mean_below(ids, level, np.asarray(catalog.duration)),
+        trie.mean_below(ids, level, np.asarray(catalog.age)),
+    )
+    return Below(*map(jnp.asarray, arrays))
+
+
+def own_codes(embedding: np.ndarray, levels: int, codes: int, seed: int) -> np.ndarray:
+    """i32[I, levels]: semantic IDs by residual k-means of f32[I, D]; with 0 codes a level, as many as they need."""
+    known = np.abs(embedding).sum(axis=1) > 0
+    known = known if known.any() else ~known
+    if codes:
+        return residual_kmeans(embedding, levels, codes, seed, known=known).codes
+    codes = max(2, math.ceil((ROOM * len(embedding)) ** (1.0 / levels)))
+    while True:
+        try:
+            return residual_kmeans(embedding, levels, codes, seed, known=known).codes
+        except DataError:  # some are so alike that a beginning overflows
+            if codes > len(embedding):
+                raise
+            codes = 2 * codes
+
+
+def published_codes(folder: str, env: Any, catalog: Catalog) -> np.ndarray:
+    """i32[I, L]: the semantic IDs of a folder of content, for the items of a world. Raises DataError where it has none of them."""
+    ids = (env.names.ids if env.names else ()) or range(catalog.n_items)
+    semantic = store.load(folder).of(np.array(ids)).semantic
+    if semantic is None:
+        raise DataError(f"{folder} has no semantic IDs: make them with jaxreco content encode --semantic-ids kmeans.")
+    return semantic.codes
+
+
+def make(
+    width: int = 64,
+    layers: int = 2,
+    heads: int = 4,
+    window: int = 32,
+    obey: float = 8.0,
+    levels: int = 3,
+    codes: int = 0,
+    content: str = "",
+) -> Generative:
+    """The generative agent."""
+    return Generative(width, layers, heads, window, obey=obey, levels=levels, codes=codes, content=content)
