@@ -35,17 +35,19 @@ from jaxreco.talk.satisfies import of_target
 
 Array = jax.Array
 
-ROOM = 4  # codes that there could be, for each item: k-means fills some beginnings more than others
+ROOM = 4  # IDs that there could be, for each item: k-means fills some beginnings more than others
+MOST_CODES = 32  # of a level, before there are more levels: the first two are looked over in every turn
 
 
 class Below(Struct):
-    """What is below the `N` nodes of a level."""
+    """What is below the nodes of a level, with siblings in a row: of `P` nodes above, at most `W` children each."""
 
-    mean: Array  # f32[N, A + FEATURES], of the items' descriptions
-    variance: Array  # f32[N, A + FEATURES]
-    share: Array  # f32[N, C], of each category
-    duration: Array  # f32[N], seconds, on average
-    age: Array  # f32[N], hours
+    size: Array  # i32[P, W], items; 0 where there is no node
+    mean: Array  # f32[P, W, A + FEATURES], of the items' descriptions
+    variance: Array  # f32[P, W, A + FEATURES]
+    share: Array  # f32[P, W, C], of each category
+    duration: Array  # f32[P, W], seconds, on average
+    age: Array  # f32[P, W], hours
 
 
 class GenerativeParams(PPOParams):
@@ -118,11 +120,11 @@ class Generative(PPO):
     """Statics as of `PPO`, and:
 
     Args:
-      levels, codes: of the semantic IDs that are made of what is seen of the items; 0 codes are as many as give them room.
+      levels, codes: of the semantic IDs that are made of the items' embeddings; 0 for as many as give them room.
       content: a folder of `jaxreco content encode`, whose semantic IDs are taken instead.
     """
 
-    levels: int = 3
+    levels: int = 0
     codes: int = 0
     content: str = ""
 
@@ -187,52 +189,89 @@ class Generative(PPO):
 def scores_of(
     params: GenerativeParams, intent: Intent, percept: Percept, catalog: Catalog, sharp: Array | float
 ) -> trie.Scores:
-    """What the policy says of codes: the logarithm of the summed weight of the items below each, as it guesses it.
+    """What the policy says of codes: the logarithm of the summed weight exp(score) of the items below each, as it guesses it.
 
     Args: sharp: 1 / temperature; all that tells items apart is multiplied by it.
     """
-    net, ids = params.net, params.trie
-    taste, weight = sharp * intent.taste, sharp * intent.weight
-    seen = distinct(percept.seen)
+    net, ids, last = params.net, params.trie, len(params.trie.levels) - 1
+    intent = intent.replace(**{name: sharp * getattr(intent, name) for name in ("taste", "categories", "weight")})
     lost = 1.0 - jnp.exp(-sharp * net.repeat[...])  # of the weight of an item that was shown lately
-    n_categories = intent.categories.shape[0]
+    seen, n_categories = distinct(percept.seen), intent.categories.shape[0]
+    first, second = overview(params, intent, percept, catalog, seen, lost) if last > 1 else (None, None)
 
     def scores(level: int, nodes: Array, left: Array, path: tuple[Array, ...], above: Array) -> Array:
-        stage = ids.levels[level]
+        stage, parent = ids.levels[level], path[-1] if path else 0
         again = jnp.where(jnp.any(seen[:, None] == above, axis=1), EMPTY, seen)
-        number = left - lost * trie.count_below(stage, nodes, trie.ranks(ids, again))
-        number = jnp.maximum(number, math.exp(-trie.DEPTH))
+        number = few(left - lost * trie.count_below(stage, nodes, trie.ranks(ids, again)))
         shown = one_hot(catalog.category[jnp.maximum(above, 0)], n_categories) * (above >= 0)[:, None]
-        categories = sharp * (intent.categories - net.cooling[...] * jnp.sum(shown, axis=0))
-        if level < len(params.below):
-            here = jax.tree.map(lambda x: x[nodes], params.below[level])
-            score = mass(here, number, taste, categories, net.spread[...])
-            score += reading.by_length_and_age(weight, percept.asked, catalog.replace(duration=here.duration, age=here.age))
+        cooled = intent.categories - sharp * net.cooling[...] * jnp.sum(shown, axis=0)
+        if level == last:
+            score = of_items(ids.item[nodes], intent, cooled, percept.asked, params.described, catalog)
+        elif level == 0 and first is not None:
+            score = mixture(first, cooled - intent.categories)
         else:
-            item = ids.item[nodes]
-            score = params.described.items[item] @ taste + one_hot(catalog.category[item], n_categories) @ categories
-            score += reading.by_length_and_age(
-                weight, percept.asked, catalog.replace(duration=catalog.duration[item], age=catalog.age[item])
-            )
-            score += wanted(weight, percept.asked, item, catalog)
+            here = jax.tree.map(lambda x: x[parent], params.below[level])
+            alike = second[parent] if level == 1 else of_beginnings(here, number, intent, percept.asked, net, catalog)
+            score = alike + mixture(here.share, cooled)
         written = net.write(level, path, above, intent.state, ids)
         return jnp.log(number) + score + sharp * written[stage.code[nodes]]
 
     return scores
 
 
-def mass(below: Below, number: Array, taste: Array, categories: Array, spread: Array) -> Array:
-    """f32[W]: the logarithm of the mean weight exp(score) of items below nodes, leaves [W, ...], from their means and variances.
+def overview(
+    params: GenerativeParams, intent: Intent, percept: Percept, catalog: Catalog, seen: Array, lost: Array
+) -> tuple[Array, Array]:
+    """What the first level comes to, seen from the second, once a turn: many beginnings are too mixed to be judged by their mean.
 
-    Of scores that are normal with variance v it is mean + v / 2, as long as the mean weight is made by many items; beyond
-    v = 2 log(number) the best of them make it, and it grows with the root of v (the random energy model, Derrida 1981).
-
-    Args: number f32[W], of the items; taste f32[A + FEATURES], categories f32[C], spread f32[]: what is believed of v, times it.
+    Returns: f32[W, C], the mean weight of items below each node of the first level, by category, relative to the heaviest
+    there is; f32[W, W'], the logarithm of that of each node of the second, but for their categories.
     """
-    v, frozen = spread * (below.variance @ taste**2), 2.0 * jnp.maximum(jnp.log(number), 0.0)
+    below, ids = params.below[1], params.trie
+    nodes = jnp.minimum(ids.levels[1].first[:-1, None] + ids.levels[1].places, ids.levels[1].code.shape[0] - 1)
+    again = trie.count_below(ids.levels[1], nodes.ravel(), trie.ranks(ids, seen)).reshape(nodes.shape)
+    number = jnp.where(below.size > 0, few(below.size - lost * again), 0.0)
+    second = of_beginnings(below, few(number), intent, percept.asked, params.net, catalog)
+    kind = mixture(below.share, intent.categories)
+    total = jnp.where(below.size > 0, jnp.log(few(number)) + second + kind, -jnp.inf)
+    weight = jnp.exp(total - jax.lax.stop_gradient(jnp.max(total)) - kind + jnp.max(intent.categories))
+    first = jnp.einsum("pw,pwc->pc", weight, below.share) * jnp.exp(intent.categories - jnp.max(intent.categories))
+    return first / few(jnp.sum(number, axis=1))[:, None], second
+
+
+def of_beginnings(below: Below, number: Array, intent: Intent, asked: Requests, net: Any, catalog: Catalog) -> Array:
+    """f32[...]: the logarithm of the mean weight of items below nodes, leaves [..., *], but for their categories.
+
+    Of scores that are normal with variance v it is mean + v / 2, as long as many items make it; beyond v = 2 log(number)
+    the best of them do, and it grows with the root of v (the random energy model, Derrida 1981).
+
+    Args: number f32[...], of the items.
+    """
+    v, frozen = net.spread[...] * (below.variance @ intent.taste**2), 2.0 * jnp.maximum(jnp.log(number), 0.0)
     lift = jnp.where(v < frozen, 0.5 * v, jnp.sqrt(frozen * jnp.maximum(v, 1e-6)) - 0.5 * frozen)
+    flat = catalog.replace(duration=below.duration.ravel(), age=below.age.ravel())
+    asks = reading.by_length_and_age(intent.weight, asked, flat).reshape(number.shape)
+    return below.mean @ intent.taste + lift + asks
+
+
+def of_items(
+    item: Array, intent: Intent, categories: Array, asked: Requests, described: Described, catalog: Catalog
+) -> Array:
+    """f32[N]: scores of items i32[N], as in `ppo`."""
+    score = described.items[item] @ intent.taste + one_hot(catalog.category[item], categories.shape[0]) @ categories
+    here = catalog.replace(duration=catalog.duration[item], age=catalog.age[item])
+    return score + reading.by_length_and_age(intent.weight, asked, here) + wanted(intent.weight, asked, item, catalog)
+
+
+def mixture(share: Array, categories: Array) -> Array:
+    """f32[...]: the logarithm of the mean of exp(categories f32[C]), weighed by share f32[..., C]."""
     top = jnp.max(categories)
-    return below.mean @ taste + lift + jnp.log(below.share @ jnp.exp(categories - top) + math.exp(-trie.DEPTH)) + top
+    return jnp.log(few(share @ jnp.exp(categories - top))) + top
+
+
+def few(number: Array) -> Array:
+    """At least so much that its logarithm is a number."""
+    return jnp.maximum(number, math.exp(-trie.DEPTH))
 
 
 def wanted(weight: Array, asked: Requests, item: Array, catalog: Catalog) -> Array:
@@ -259,33 +298,33 @@ def distinct(items: Array) -> Array:
 
 def look_below(ids: Trie, level: int, catalog: Catalog, described: Described) -> Below:
     """What is below the nodes of a level."""
-    items = np.asarray(described.items)
+    items, node = np.asarray(described.items), np.asarray(ids.levels[level].node)
     mean = trie.mean_below(ids, level, items)
-    node = np.asarray(ids.levels[level].node)
-    arrays = (
+    of_nodes = (
+        np.diff(np.asarray(ids.levels[level].begin)),
         mean,
         trie.mean_below(ids, level, (items - mean[node]) ** 2),
         trie.mean_below(ids, level, np.asarray(described.membership).T),
         trie.mean_below(ids, level, np.asarray(catalog.duration)),
         trie.mean_below(ids, level, np.asarray(catalog.age)),
     )
-    return Below(*map(jnp.asarray, arrays))
+    return Below(*(jnp.asarray(trie.by_parent(ids, level, values)) for values in of_nodes))
 
 
 def own_codes(embedding: np.ndarray, levels: int, codes: int, seed: int) -> np.ndarray:
-    """i32[I, levels]: semantic IDs by residual k-means of f32[I, D]; with 0 codes a level, as many as they need."""
+    """i32[I, L]: semantic IDs by residual k-means of f32[I, D]; where levels or codes are 0, as many as it takes."""
     known = np.abs(embedding).sum(axis=1) > 0
     known = known if known.any() else ~known
-    if codes:
-        return residual_kmeans(embedding, levels, codes, seed, known=known).codes
-    codes = max(2, math.ceil((ROOM * len(embedding)) ** (1.0 / levels)))
+    wanted = ROOM * len(embedding)
+    levels = levels or max(3, math.ceil(math.log(wanted, MOST_CODES)))
+    size = codes or max(2, math.ceil(wanted ** (1.0 / levels)))
     while True:
         try:
-            return residual_kmeans(embedding, levels, codes, seed, known=known).codes
-        except DataError:  # some are so alike that a beginning overflows
-            if codes > len(embedding):
+            return residual_kmeans(embedding, levels, size, seed, known=known).codes
+        except DataError:  # so many are alike that a beginning overflows
+            if codes or size > len(embedding):
                 raise
-            codes = 2 * codes
+            size = 2 * size
 
 
 def published_codes(folder: str, env: Any, catalog: Catalog) -> np.ndarray:
@@ -303,7 +342,7 @@ def make(
     heads: int = 4,
     window: int = 32,
     obey: float = 8.0,
-    levels: int = 3,
+    levels: int = 0,
     codes: int = 0,
     content: str = "",
 ) -> Generative:

@@ -95,6 +95,16 @@ def mean_below(trie: Trie, level: int, values: np.ndarray) -> np.ndarray:
     return (total.T / np.diff(begin)).T.astype(np.float32)
 
 
+def by_parent(trie: Trie, level: int, values: np.ndarray) -> np.ndarray:
+    """[nodes above, W, ...]: what nodes of a level have, [N, ...], with siblings in a row; zeros where there are fewer. Host side."""
+    stage = trie.levels[level]
+    first, places = np.asarray(stage.first), np.asarray(stage.places)
+    at = first[:-1, None] + places
+    there = at < first[1:, None]
+    rows = np.asarray(values)[np.minimum(at, len(values) - 1)]
+    return np.where(there.reshape(there.shape + (1,) * (rows.ndim - 2)), rows, np.zeros((), rows.dtype))
+
+
 def ranks(trie: Trie, items: Array) -> Array:
     """i32, of items i32; EMPTY for EMPTY."""
     return jnp.where(items >= 0, trie.rank[jnp.maximum(items, 0)], EMPTY)
