@@ -44,7 +44,8 @@ class Below(Struct):
 
     size: Array  # i32[P, W], items; 0 where there is no node
     mean: Array  # f32[P, W, A + FEATURES], of the items' descriptions
-    variance: Array  # f32[P, W, A + FEATURES]
+    spread: Array  # f32[P, W, A + FEATURES], how the descriptions differ most: the first principal component, one deviation long
+    variance: Array  # f32[P, W, A + FEATURES], what they differ by besides
     share: Array  # f32[P, W, C], of each category
     duration: Array  # f32[P, W], seconds, on average
     age: Array  # f32[P, W], hours
@@ -55,6 +56,7 @@ class GenerativeParams(PPOParams):
 
     trie: Trie  # not learned
     below: tuple[Below, ...]  # of all levels but the last; not learned
+    tagged: Array  # f32[N, P, W], share of the items below each node of the second level that have a tag; not learned
 
 
 class Intent(Struct):
@@ -149,7 +151,7 @@ class Generative(PPO):
         made["net"] = Decoder(self, used, described.items.shape[1], n_categories, rngs=nnx.Rngs(key_net))
         made["described"] = few
         below = tuple(look_below(ids, level, catalog, described) for level in range(len(ids.levels) - 1))
-        return GenerativeParams(**made, trie=ids, below=below)
+        return GenerativeParams(**made, trie=ids, below=below, tagged=tags_below(ids, catalog, base.tag_category.shape[0]))
 
     def act(
         self, key: Array, agent_params: Any, memory: Memory, obs: Observation, catalog: Catalog
@@ -232,6 +234,7 @@ def overview(
     again = trie.count_below(ids.levels[1], nodes.ravel(), trie.ranks(ids, seen)).reshape(nodes.shape)
     number = jnp.where(below.size > 0, few(below.size - lost * again), 0.0)
     second = of_beginnings(below, few(number), intent, percept.asked, params.net, catalog)
+    second += of_tag(params.tagged, intent.weight, percept.asked)
     kind = mixture(below.share, intent.categories)
     total = jnp.where(below.size > 0, jnp.log(few(number)) + second + kind, -jnp.inf)
     weight = jnp.exp(total - jax.lax.stop_gradient(jnp.max(total)) - kind + jnp.max(intent.categories))
@@ -242,16 +245,26 @@ def overview(
 def of_beginnings(below: Below, number: Array, intent: Intent, asked: Requests, net: Any, catalog: Catalog) -> Array:
     """f32[...]: the logarithm of the mean weight of items below nodes, leaves [..., *], but for their categories.
 
-    Of scores that are normal with variance v it is mean + v / 2, as long as many items make it; beyond v = 2 log(number)
-    the best of them do, and it grows with the root of v (the random energy model, Derrida 1981).
+    Of scores that are normal with variance v it is mean + v / 2, as long as many items make it; where v is large the best
+    of them do, and it grows with the root of v: beyond v = 2 log(number) in the limit of many (the random energy model,
+    Derrida 1981), and about half of that for the few that are below most beginnings.
 
     Args: number f32[...], of the items.
     """
-    v, frozen = net.spread[...] * (below.variance @ intent.taste**2), 2.0 * jnp.maximum(jnp.log(number), 0.0)
+    v = net.spread[...] * ((below.spread @ intent.taste) ** 2 + below.variance @ intent.taste**2)
+    frozen = jnp.maximum(jnp.log(number), 0.0)
     lift = jnp.where(v < frozen, 0.5 * v, jnp.sqrt(frozen * jnp.maximum(v, 1e-6)) - 0.5 * frozen)
     flat = catalog.replace(duration=below.duration.ravel(), age=below.age.ravel())
     asks = reading.by_length_and_age(intent.weight, asked, flat).reshape(number.shape)
     return below.mean @ intent.taste + lift + asks
+
+
+def of_tag(tagged: Array, weight: Array, asked: Requests) -> Array:
+    """f32[P, W]: what an instruction about a tag changes of the mean weight of items, tagged f32[N, P, W]; as a logarithm."""
+    wants = (asked.intent[0] == INTENT["more"]) * 1.0 - (asked.intent[0] == INTENT["less"]) - (asked.intent[0] == INTENT["never"])
+    push = weight[0] * wants * (asked.target_kind[0] == KIND["tag"])
+    share = tagged[jnp.clip(asked.target[0], 0, tagged.shape[0] - 1)]
+    return jnp.log(few(1.0 + share * jnp.expm1(jnp.minimum(push, trie.DEPTH))))
 
 
 def of_items(
@@ -298,17 +311,45 @@ def distinct(items: Array) -> Array:
 
 def look_below(ids: Trie, level: int, catalog: Catalog, described: Described) -> Below:
     """What is below the nodes of a level."""
-    items, node = np.asarray(described.items), np.asarray(ids.levels[level].node)
+    items = np.asarray(described.items)
     mean = trie.mean_below(ids, level, items)
+    away = items - mean[np.asarray(ids.levels[level].node)]
+    spread = most_spread(ids, level, away)
     of_nodes = (
         np.diff(np.asarray(ids.levels[level].begin)),
         mean,
-        trie.mean_below(ids, level, (items - mean[node]) ** 2),
+        spread,
+        np.maximum(trie.mean_below(ids, level, away**2) - spread**2, 0.0),
         trie.mean_below(ids, level, np.asarray(described.membership).T),
         trie.mean_below(ids, level, np.asarray(catalog.duration)),
         trie.mean_below(ids, level, np.asarray(catalog.age)),
     )
     return Below(*(jnp.asarray(trie.by_parent(ids, level, values)) for values in of_nodes))
+
+
+def most_spread(ids: Trie, level: int, away: np.ndarray, rounds: int = 10) -> np.ndarray:
+    """f32[N, F]: the first principal component of what is below each node, times its standard deviation; by power iteration.
+
+    Args: away f32[I, F], of each item from the mean of its node.
+    """
+    node = np.asarray(ids.levels[level].node)
+    found = np.sqrt(trie.mean_below(ids, level, away**2)) + np.float32(1e-6)  # no component is orthogonal to it by design
+    for _ in range(rounds):
+        unit = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+        found = trie.mean_below(ids, level, away * np.sum(away * unit[node], axis=1, keepdims=True))
+    return found / np.sqrt(np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12))
+
+
+def tags_below(ids: Trie, catalog: Catalog, n_tags: int) -> Array:
+    """f32[N, P, W]: the share of the items below each node of the second level that have a tag."""
+    level = min(1, len(ids.levels) - 1)
+    stage, tags = ids.levels[level], np.asarray(catalog.tags)
+    size = np.diff(np.asarray(stage.begin))
+    found = np.zeros((n_tags, len(size)), np.float32)
+    item, column = np.nonzero(tags >= 0)
+    node = np.asarray(stage.node)[item]
+    np.add.at(found, (tags[item, column], node), 1.0 / size[node])
+    return jnp.asarray(np.moveaxis(trie.by_parent(ids, level, np.minimum(found, 1.0).T), -1, 0))
 
 
 def own_codes(embedding: np.ndarray, levels: int, codes: int, seed: int) -> np.ndarray:
