@@ -151,7 +151,9 @@ class Generative(PPO):
         made["net"] = Decoder(self, used, described.items.shape[1], n_categories, rngs=nnx.Rngs(key_net))
         made["described"] = few
         below = tuple(look_below(ids, level, catalog, described) for level in range(len(ids.levels) - 1))
-        return GenerativeParams(**made, trie=ids, below=below, tagged=tags_below(ids, catalog, base.tag_category.shape[0]))
+        return GenerativeParams(
+            **made, trie=ids, below=below, tagged=tags_below(ids, catalog, base.tag_category.shape[0])
+        )
 
     def act(
         self, key: Array, agent_params: Any, memory: Memory, obs: Observation, catalog: Catalog
@@ -252,7 +254,7 @@ def of_beginnings(below: Below, number: Array, intent: Intent, asked: Requests, 
     Args: number f32[...], of the items.
     """
     v = net.spread[...] * ((below.spread @ intent.taste) ** 2 + below.variance @ intent.taste**2)
-    frozen = jnp.maximum(jnp.log(number), 0.0)
+    frozen = jnp.maximum(jnp.log(number), 1e-6)  # a root has no slope at 0
     lift = jnp.where(v < frozen, 0.5 * v, jnp.sqrt(frozen * jnp.maximum(v, 1e-6)) - 0.5 * frozen)
     flat = catalog.replace(duration=below.duration.ravel(), age=below.age.ravel())
     asks = reading.by_length_and_age(intent.weight, asked, flat).reshape(number.shape)
@@ -261,7 +263,11 @@ def of_beginnings(below: Below, number: Array, intent: Intent, asked: Requests, 
 
 def of_tag(tagged: Array, weight: Array, asked: Requests) -> Array:
     """f32[P, W]: what an instruction about a tag changes of the mean weight of items, tagged f32[N, P, W]; as a logarithm."""
-    wants = (asked.intent[0] == INTENT["more"]) * 1.0 - (asked.intent[0] == INTENT["less"]) - (asked.intent[0] == INTENT["never"])
+    wants = (
+        (asked.intent[0] == INTENT["more"]) * 1.0
+        - (asked.intent[0] == INTENT["less"])
+        - (asked.intent[0] == INTENT["never"])
+    )
     push = weight[0] * wants * (asked.target_kind[0] == KIND["tag"])
     share = tagged[jnp.clip(asked.target[0], 0, tagged.shape[0] - 1)]
     return jnp.log(few(1.0 + share * jnp.expm1(jnp.minimum(push, trie.DEPTH))))
@@ -333,7 +339,9 @@ def most_spread(ids: Trie, level: int, away: np.ndarray, rounds: int = 10) -> np
     Args: away f32[I, F], of each item from the mean of its node.
     """
     node = np.asarray(ids.levels[level].node)
-    found = np.sqrt(trie.mean_below(ids, level, away**2)) + np.float32(1e-6)  # no component is orthogonal to it by design
+    found = np.sqrt(trie.mean_below(ids, level, away**2)) + np.float32(
+        1e-6
+    )  # no component is orthogonal to it by design
     for _ in range(rounds):
         unit = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
         found = trie.mean_below(ids, level, away * np.sum(away * unit[node], axis=1, keepdims=True))

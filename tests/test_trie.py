@@ -164,7 +164,9 @@ def test_gradient_is_the_slope() -> None:
     step = 1e-5
     for level in range(3):
         bumps = step * np.eye(len(own[level]))
-        at = lambda b, level=level: naive(ids, slate, [np.asarray(x, float) + b * (i == level) if i == level else x for i, x in enumerate(own)], after).sum()  # noqa: E501, E731
+        at = lambda b, level=level: naive(
+            ids, slate, [np.asarray(x, float) + b * (i == level) if i == level else x for i, x in enumerate(own)], after
+        ).sum()  # noqa: E501, E731
         np.testing.assert_allclose(grads[level], [(at(b) - at(-b)) / (2 * step) for b in bumps], atol=1e-3)
     assert np.abs(np.asarray(grad_after)[[2, 6]]).min() > 1e-4
     assert float(grad_after[0]) == 0.0  # nothing comes after the last slot

@@ -67,7 +67,9 @@ def build(codes: np.ndarray) -> Trie:
     """
     codes = np.asarray(codes)
     if codes.ndim != 2 or not codes.size or codes.dtype.kind not in "iu" or codes.min() < 0:
-        raise DataError(f"Codes have shape {codes.shape} and type {codes.dtype}: give each item a row of whole numbers from 0.")
+        raise DataError(
+            f"Codes have shape {codes.shape} and type {codes.dtype}: give each item a row of whole numbers from 0."
+        )
     order = np.lexsort(codes.T[::-1])
     _, equal, count = np.unique(codes[order], axis=0, return_inverse=True, return_counts=True)
     if count.max() > 1:
@@ -181,9 +183,7 @@ def choices(trie: Trie, level: int, path: tuple[Array, ...], above: Array, score
     return jax.nn.log_softmax(jnp.where(free, jnp.maximum(score, lowest), -1e30)), begin
 
 
-def _slate(
-    trie: Trie, size: int, scores: Scores, pick: Callable[[Array, int, Array], Array]
-) -> tuple[Array, Array]:
+def _slate(trie: Trie, size: int, scores: Scores, pick: Callable[[Array, int, Array], Array]) -> tuple[Array, Array]:
     """Slot after slot, level after level, the child that `pick(slot, level, log-probabilities f32[W])` chooses."""
 
     def decode(above: Array, slot: Array) -> tuple[Array, Array]:
