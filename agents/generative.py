@@ -159,6 +159,7 @@ class Generative(PPO):
         self, key: Array, agent_params: Any, memory: Memory, obs: Observation, catalog: Catalog
     ) -> tuple[Array, Memory, Decision]:
         """A slate i32[K] decoded code by code, the memory with this turn in it, and the Decision. The key is consumed."""
+        intent: Any
         intent, memory, percept = self._look(agent_params, memory, obs, catalog)
         scores = scores_of(agent_params, intent, percept, catalog, 1.0 / agent_params.temperature)
         slate, log_prob = trie.sample(key, agent_params.trie, obs.slate.shape[0], scores)
@@ -215,7 +216,10 @@ def scores_of(
             score = mixture(first, cooled - intent.categories)
         else:
             here = jax.tree.map(lambda x: x[parent], params.below[level])
-            alike = second[parent] if level == 1 else of_beginnings(here, number, intent, percept.asked, net, catalog)
+            if level == 1 and second is not None:
+                alike = second[parent]
+            else:
+                alike = of_beginnings(here, number, intent, percept.asked, net, catalog)
             score = alike + mixture(here.share, cooled)
         written = net.write(level, path, above, intent.state, ids)
         return jnp.log(number) + score + sharp * written[stage.code[nodes]]

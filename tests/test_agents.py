@@ -28,6 +28,9 @@ NAMES = (
     "agentic",
     "ease",
     "ease_seq",
+    "ease",
+    "ease_seq",
+    "generative",
     "item_knn",
     "linucb",
     "oracle_greedy",
@@ -43,6 +46,11 @@ SETTINGS: dict[str, Any] = {
     "ppo": dict(width=16, layers=1, heads=2, window=4),
     "sasrec": dict(width=16, layers=1, rounds=1),
 }
+    "static",
+    "thompson",
+)
+TINY: dict[str, Any] = dict(width=16, layers=1, heads=2, window=4)
+SETTINGS: dict[str, Any] = {"ppo": TINY, "generative": TINY}
 
 
 def a_log(n_items: int) -> Interactions:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import coin_world, small_catalog
-from test_ppo import CONFIG, Picky, noisy, opens_with_the_best, taught
+from test_ppo import CONFIG, noisy, opens_with_the_best, taught
 
 import jaxreco
 from jaxreco.agents import generative, ppo
@@ -20,7 +20,6 @@ from jaxreco.agents.generative import Below, Intent
 from jaxreco.base import EMPTY
 from jaxreco.content import semantic_id, store
 from jaxreco.errors import DataError
-from jaxreco.learning import trainer
 from jaxreco.nn import trie
 from jaxreco.rollout import Rollout, rollout
 from jaxreco.talk.grammar import INTENT, KIND
@@ -75,7 +74,7 @@ def test_replay_is_what_was_done(lived: Any) -> None:
 
 def one_turn(lived: Any) -> tuple[Any, Any, Any, Any]:
     """(agent_params, intent, percept, catalog) of the first user's last turn."""
-    params, agent, agent_params, _, block = lived
+    params, _, agent_params, _, block = lived
     percept = jax.tree.map(lambda x: x[-1, 0], block.trajectory.extras.percept)
     hidden = jnp.asarray(np.random.default_rng(3).normal(size=SMALL["width"]), jnp.float32)
     intent = agent_params.net.judge(hidden, percept, agent_params.described, agent_params.near, params.catalog)
