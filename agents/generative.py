@@ -64,6 +64,7 @@ class Intent(Struct):
 
     taste: Array  # f32[A + FEATURES], what a unit of an item's description adds to its score
     categories: Array  # f32[C], what being of a category adds
+    met: Array  # f32[], what recent items of the same creator add, by their logarithm
     weight: Array  # f32[REQUESTS], how much of each standing request to heed
     state: Array  # f32[width], what the decoder begins with
     value: Array  # f32[], normalised
@@ -91,13 +92,14 @@ class Decoder(Network):
     def judge(self, hidden: Array, percept: Percept, described: Described, near: Array, catalog: Catalog) -> Any:
         """The Intent, from the transformer's output f32[width]."""
         h, linear = self.norm(hidden), described.items.shape[1]
-        belief, own = (self.follow[...] + self.trust(h)) @ percept.belief, self.own(h)
-        tired = (self.recent[...] + belief[-1]) * jnp.log1p(percept.recent)
+        belief, own = (self.follow[...] + self.trust(h)) @ percept.belief + self.mood(h) @ percept.session, self.own(h)
+        tired = (self.recent[...] + belief[-2]) * jnp.log1p(percept.recent)
         weight = self.weigh(percept.asked)
         value, slot_value = self.values(jax.nn.gelu(self.hidden(h)))
         return Intent(
             taste=belief[:linear] + own[:linear] + named(weight, percept, described.items),
             categories=own[linear:] + tired + weight @ reading.by_category(percept.asked, percept.share, near),
+            met=self.met[...] + belief[-1],
             weight=weight,
             state=self.begin(h),
             value=value,
@@ -199,7 +201,9 @@ def scores_of(
     Args: sharp: 1 / temperature; all that tells items apart is multiplied by it.
     """
     net, ids, last = params.net, params.trie, len(params.trie.levels) - 1
-    intent = intent.replace(**{name: sharp * getattr(intent, name) for name in ("taste", "categories", "weight")})
+    intent = intent.replace(
+        **{name: sharp * getattr(intent, name) for name in ("taste", "categories", "met", "weight")}
+    )
     lost = 1.0 - jnp.exp(-sharp * net.repeat[...])  # of the weight of an item that was shown lately
     seen, n_categories = distinct(percept.seen), intent.categories.shape[0]
     first, second = overview(params, intent, percept, catalog, seen, lost) if last > 1 else (None, None)
@@ -211,7 +215,7 @@ def scores_of(
         shown = one_hot(catalog.category[jnp.maximum(above, 0)], n_categories) * (above >= 0)[:, None]
         cooled = intent.categories - sharp * net.cooling[...] * jnp.sum(shown, axis=0)
         if level == last:
-            score = of_items(ids.item[nodes], intent, cooled, percept.asked, params.described, catalog)
+            score = of_items(ids.item[nodes], intent, cooled, percept, params.described, catalog)
         elif level == 0 and first is not None:
             score = mixture(first, cooled - intent.categories)
         else:
@@ -278,10 +282,13 @@ def of_tag(tagged: Array, weight: Array, asked: Requests) -> Array:
 
 
 def of_items(
-    item: Array, intent: Intent, categories: Array, asked: Requests, described: Described, catalog: Catalog
+    item: Array, intent: Intent, categories: Array, percept: Percept, described: Described, catalog: Catalog
 ) -> Array:
     """f32[N]: scores of items i32[N], as in `ppo`."""
+    asked = percept.asked
     score = described.items[item] @ intent.taste + one_hot(catalog.category[item], categories.shape[0]) @ categories
+    creator = catalog.creator[jnp.maximum(percept.seen, 0)]
+    score += intent.met * jnp.log1p(jnp.sum((catalog.creator[item][:, None] == creator) * percept.fresh, axis=1))
     here = catalog.replace(duration=catalog.duration[item], age=catalog.age[item])
     return score + reading.by_length_and_age(intent.weight, asked, here) + wanted(intent.weight, asked, item, catalog)
 

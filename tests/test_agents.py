@@ -28,8 +28,6 @@ NAMES = (
     "agentic",
     "ease",
     "ease_seq",
-    "ease",
-    "ease_seq",
     "generative",
     "item_knn",
     "linucb",
@@ -41,16 +39,13 @@ NAMES = (
     "static",
     "thompson",
 )
+TINY = dict(width=16, layers=1, heads=2, window=4)
 SETTINGS: dict[str, Any] = {
-    "agentic": dict(width=16, layers=1, heads=2, window=4),
-    "ppo": dict(width=16, layers=1, heads=2, window=4),
+    "agentic": TINY,
+    "generative": TINY,
+    "ppo": TINY,
     "sasrec": dict(width=16, layers=1, rounds=1),
 }
-    "static",
-    "thompson",
-)
-TINY: dict[str, Any] = dict(width=16, layers=1, heads=2, window=4)
-SETTINGS: dict[str, Any] = {"ppo": TINY, "generative": TINY}
 
 
 def a_log(n_items: int) -> Interactions:
