@@ -251,15 +251,15 @@ class Agentic(ppo.PPO):
             of_creator=jnp.asarray(postings(np.asarray(catalog.creator)[:, None], popularity)),
         )
 
-    def reset(self, agent_params: AgenticParams) -> Memory:
+    def reset(self, agent_params: Any) -> Any:
         """The memory before the first turn."""
         before = super().reset(agent_params)
         nothing = jnp.array([0, EMPTY], jnp.int32)
         return Memory(before.tastes, before.asked, before.caches, Recollection.none(self.width), nothing)
 
     def act(
-        self, key: Array, agent_params: AgenticParams, memory: Memory, obs: Observation, catalog: Catalog
-    ) -> tuple[Array, Memory, Decision]:
+        self, key: Array, agent_params: Any, memory: Any, obs: Observation, catalog: Catalog
+    ) -> tuple[Array, Any, Decision]:
         """The slate i32[K], the memory with this turn in it, and the Decision. The key is consumed."""
         key_plan, key_slate = jax.random.split(key)
         net, described, near = agent_params.net, agent_params.described, agent_params.near
@@ -286,7 +286,7 @@ class Agentic(ppo.PPO):
         shown = jnp.stack([plan, jnp.argmax(percept.recent).astype(jnp.int32)])
         return percept.found[chosen], memory.replace(plan=shown), decision
 
-    def value(self, agent_params: AgenticParams, memory: Memory, obs: Observation, catalog: Catalog) -> Array:
+    def value(self, agent_params: Any, memory: Any, obs: Observation, catalog: Catalog) -> Array:
         """f32[], discounted reward to come."""
         h, *_ = self._perceived(agent_params, memory, obs, catalog)
         value, _ = agent_params.net.values(jax.nn.gelu(agent_params.net.hidden(h)))
@@ -294,9 +294,9 @@ class Agentic(ppo.PPO):
 
     def replay(
         self,
-        agent_params: AgenticParams,
-        memory: Memory,
-        percept: Plans,
+        agent_params: Any,
+        memory: Any,
+        percept: Any,
         episode: Array,
         slate: Array,
         catalog: Catalog,

@@ -91,7 +91,9 @@ class Replayed(Struct):
     entropy: Array  # f32[], nats, of the first slot
     value: Array  # f32[], normalised
     slot_value: Array  # f32[]
-    appeal: Array  # f32[K], what each slot is expected to earn above or below the others
+    appeal: (
+        Array | None
+    )  # f32[K], what each slot is expected to earn above or below the others; None where that is not foretold
 
 
 class Described(Struct):

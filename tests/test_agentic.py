@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -18,6 +19,7 @@ from jaxreco.agents.agentic import PLANS, POSTED, Recollection, Retrieve, postin
 from jaxreco.base import EMPTY
 from jaxreco.content.tree import plant
 from jaxreco.nn import plackett_luce
+from jaxreco.report import sessions
 from jaxreco.rollout import rollout
 from jaxreco.testing import quick_jit
 
@@ -107,14 +109,24 @@ def test_a_plan_is_told_in_words(made: Any) -> None:
     assert agentic.PLANS[0] == "exploit"
 
 
+def test_plans_stand_in_the_sessions(feed: Any, key: Array) -> None:
+    env, params = feed
+    agent, agent_params = jaxreco.make_agent("agentic", key, env, params, **SMALL)
+    moments = sessions.watch_lives(key, env, params, agent, agent_params, users=1, turns=4)
+    assert moments.plan is not None
+    chex.assert_shape(moments.plan, (4, 1, 2))
+    text = sessions.write(moments, env, params, "title", agent=agent)
+    told = [line.strip() for line in text.splitlines() if line.startswith("    plan: ")]
+    assert told == ["plan: " + agent.tell(plan, env.names) for plan in np.asarray(moments.plan)[:, 0]]
+    assert "    plan: " not in sessions.write(moments, env, params, "title")
+
+
 # -- slates of few items ---------------------------------------------------------------------------------------
 
 
 def test_slates_of_few_items_are_a_distribution() -> None:
     kinds = plackett_luce.Kinds(jnp.asarray([[0, 1, 1, 0], [0, 0, 1, 2]]), jnp.asarray([0.7, 0.4]))
     logits = jnp.asarray([0.3, -1.0, 2.0, -jnp.inf])
-    import itertools
-
     slates = jnp.asarray(list(itertools.permutations(range(3), 2)))
     each = jax.vmap(lambda s: plackett_luce.log_prob_few(logits, s, kinds)[0])(slates)
     assert float(jnp.sum(jnp.exp(jnp.sum(each, axis=1)))) == pytest.approx(1.0, abs=1e-5)

@@ -120,14 +120,18 @@ def test_what_was_shown_lately_and_its_category_come_seldom(lived: Any) -> None:
 def an_intent(taste: np.ndarray, categories: np.ndarray) -> Intent:
     one = jnp.float32(0.0)
     weight = jnp.zeros(4)
-    return Intent(jnp.asarray(taste, jnp.float32), jnp.asarray(categories, jnp.float32), weight, jnp.zeros(4), one, one)
+    taste, categories = jnp.asarray(taste, jnp.float32), jnp.asarray(categories, jnp.float32)
+    return Intent(taste, categories, one, weight, jnp.zeros(4), one, one)
 
 
 def below_of(items: np.ndarray, catalog: Any, codes: np.ndarray, level: int) -> tuple[trie.Trie, Below]:
     ids = trie.build(codes)
     membership = jnp.asarray(np.asarray(catalog.category) == np.arange(2)[:, None], jnp.float32)
     described = ppo.Described(
-        items=jnp.asarray(items, jnp.float32), by_feature=jnp.asarray(items.T), membership=membership
+        items=jnp.asarray(items, jnp.float32),
+        by_feature=jnp.asarray(items.T),
+        membership=membership,
+        made=jnp.ones(3, jnp.int32),
     )
     return ids, generative.look_below(ids, level, catalog, described)
 

@@ -49,9 +49,11 @@ def naive(ids: Trie, slate: tuple[int, ...], own: list[Array], after: Array) -> 
         group, path, total = list(left), [], 0.0
         shown = float(np.sum(np.asarray(after)[list(slate[:k])]))
         for level, of in enumerate(node):
-            crossed = sum(math.sin(n) for n in path)
+            crossed = sum((math.sin(n) for n in path), 0.0)
             score = {
-                int(n): float(own[level][n]) + (n % 2) * (shown + crossed) + 0.1 * sum(int(of[i]) == n for i in group)
+                int(n): float(own[level][n])
+                + (n % 2) * (shown + crossed)
+                + 0.1 * len([i for i in group if int(of[i]) == n])
                 for n in {int(of[i]) for i in group}
             }
             top = max(score.values())

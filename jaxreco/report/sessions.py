@@ -196,7 +196,8 @@ def _life(
         lines += _says(at(life, start).heard, env, start - 1, indent=2)
         for t in range(start, stop):
             lines += ["", f"  turn {t - start + 1}{_answer(at(life, t))}"]
-            lines += [] if tell is None else [f"    plan: {printable(tell(life.plan[t], env.names))}"]
+            if tell is not None and life.plan is not None:
+                lines += [f"    plan: {printable(tell(np.asarray(life.plan[t]), env.names))}"]
             lines += _told(at(life, t), env, params, t)
         ending = _ending(at(life, stop - 1), params) if stop <= last else "(the record ends here)"
         lines += ["", "  " + ending]

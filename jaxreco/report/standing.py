@@ -250,7 +250,7 @@ class Standing:
         return int((~np.isnan(self.lives[agent].column(metric))).sum()) if metric == "followed" else self.made["users"]
 
 
-def over(values: Sequence[np.ndarray]) -> Estimate:
+def over(values: np.ndarray | Sequence[np.ndarray]) -> Estimate:
     """Mean and 95 % interval of f64[users] a seed: over users (bootstrap) for one seed, over seeds (Student's t) for more.
 
     A single number has none.

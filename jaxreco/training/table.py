@@ -55,7 +55,7 @@ def compare(
     return Standing(lives, ours, made, tuple(seeds) if len(seeds) > 1 else ()), [params for params, _ in sharp]
 
 
-def rows(job: Job) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def rows(job: Job) -> tuple[list[str], list[str]]:
     """The agents above ours and those below it: those that can live with the job's users."""
     oracles = ORACLES if job.config.get("plan") else ORACLES[:1]
     return registry.who_can_live(BASELINES, job.params.user), registry.who_can_live(oracles, job.params.user)
