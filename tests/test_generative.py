@@ -120,8 +120,8 @@ def test_what_was_shown_lately_and_its_category_come_seldom(lived: Any) -> None:
 def an_intent(taste: np.ndarray, categories: np.ndarray) -> Intent:
     one = jnp.float32(0.0)
     weight = jnp.zeros(4)
-    taste, categories = jnp.asarray(taste, jnp.float32), jnp.asarray(categories, jnp.float32)
-    return Intent(taste, categories, one, weight, jnp.zeros(4), one, one)
+    of_items, of_categories = jnp.asarray(taste, jnp.float32), jnp.asarray(categories, jnp.float32)
+    return Intent(of_items, of_categories, one, weight, jnp.zeros(4), one, one)
 
 
 def below_of(items: np.ndarray, catalog: Any, codes: np.ndarray, level: int) -> tuple[trie.Trie, Below]:
