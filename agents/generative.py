@@ -188,7 +188,9 @@ class Generative(PPO):
             intent = net.judge(hidden, percept, described, agent_params.near, catalog)
             scores = scores_of(agent_params, intent, percept, catalog, 1.0)
             log_prob, entropy = trie.log_prob(agent_params.trie, slate, scores)
-            return Replayed(log_prob, jnp.mean(entropy), intent.value, intent.slot_value, appeal=None)
+            shown = of_items(jnp.maximum(slate, 0), intent, intent.categories, percept, described, catalog)
+            appeal = net.scale[...] * shown
+            return Replayed(log_prob, jnp.mean(entropy), intent.value, intent.slot_value, appeal)
 
         return jax.lax.map(one, (x, percept, slate))
 
