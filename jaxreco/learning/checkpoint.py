@@ -151,13 +151,13 @@ def leaves(folder: pathlib.Path) -> dict[str, np.ndarray]:
     return dict(zip(arrays, jax.device_get(_read(folder, update, shapes)), strict=True))
 
 
-def fill(fresh: Any, found: dict[str, np.ndarray], prefix: str = "") -> Any:
-    """`fresh` with the arrays found under the paths of its leaves, after a prefix.
+def fill(fresh: Any, found: dict[str, np.ndarray], at: str) -> Any:
+    """`fresh`, which lies at a path, with the arrays found there and below.
 
     Raises JaxrecoError for leaves that are not there or are others, naming the first, and for arrays that nothing takes.
     """
-    now = {prefix + path: words for path, words in _signature(fresh).items()}
-    was = {path: _words(leaf) for path, leaf in found.items() if path.startswith(prefix)}
+    now = {f"{at}.{path}" if path else at: words for path, words in _signature(fresh).items()}
+    was = {path: _words(leaf) for path, leaf in found.items() if f"{path}.".startswith(f"{at}.")}
     if was != now:
         raise JaxrecoError(unlike(was, now))
     return jax.tree.unflatten(jax.tree.structure(fresh), [found[path] for path in now])

@@ -23,13 +23,10 @@ def begun_from(job: Job, folder: pathlib.Path) -> Job:
     found = checkpoint.leaves(run.best if seen else run.checkpoint)
     params = job.agent_params
     start = "agent_params." if seen else "learner.agent_params."
+    found = {path.removeprefix(start): leaf for path, leaf in found.items() if path.startswith(start)}
     for name in LEARNED:
-        prefix = start + name
-        taken = {
-            path[len(start) :]: leaf for path, leaf in found.items() if path == prefix or path.startswith(prefix + ".")
-        }
         try:
-            params = params.replace(**{name: checkpoint.fill(getattr(params, name), taken, name)})
+            params = params.replace(**{name: checkpoint.fill(getattr(params, name), found, name)})
         except JaxrecoError as error:
             raise JaxrecoError(
                 f"The agent of {folder} ({run.config['agent']}) does not fit {job.config['agent']} in this world: {error}. "
