@@ -29,7 +29,7 @@ def choose(
     """
     if not hasattr(agent_params, "temperature"):
         return agent_params, None
-    params = for_a_week(params)
+    params = shortened(params, HOURS)
     lives: dict[float, Life] = {}
     for i, temperature in enumerate(TEMPERATURES):
         trial = agent_params.replace(temperature=np.float32(temperature))
@@ -40,6 +40,6 @@ def choose(
     return agent_params.replace(temperature=np.float32(best)), best
 
 
-def for_a_week(params: Any) -> Any:
-    """The world with a horizon of a week, or its own where that is shorter."""
-    return params.replace(horizon_hours=np.minimum(np.float32(params.horizon_hours), np.float32(HOURS)))
+def shortened(params: Any, hours: float) -> Any:
+    """The world with a horizon of so many hours, or its own where that is shorter."""
+    return params.replace(horizon_hours=np.minimum(np.float32(params.horizon_hours), np.float32(hours)))

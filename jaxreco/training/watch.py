@@ -1,4 +1,4 @@
-"""How good an agent is while it learns: some users of their own, always the same, live with it for a week."""
+"""How good an agent is while it learns: some users of their own, always the same, live with it for a few days."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 
 from jaxreco.evaluation import live
-from jaxreco.learning.temperature import for_a_week
+from jaxreco.learning.temperature import shortened
 from jaxreco.training.job import Job
 
 USERS = 128  # other people than those it learns from, whose temperature is chosen by, or who are in the table
+HOURS = 72.0  # of their lives: a week costs more than twice as much, and training waits
 TEMPERATURE = 0.1  # an agent that learns explores; this is nearer to how it will choose
 COLUMNS = {"reward": "reward", "turns_per_session": "turns_per_session", "sessions": "sessions_30d"}
 
 
 def watch(job: Job, agent_params: Any) -> dict[str, float]:
-    """What a user made of it in that week, on average: `eval_reward` and others. Decided by the run's seed and the parameters."""
+    """What a user made of it in that time, on average: `eval_reward` and others. Decided by the run's seed and the parameters."""
     if hasattr(agent_params, "temperature"):
         agent_params = agent_params.replace(temperature=np.float32(TEMPERATURE))
-    life = live(job.key("watch"), job.env, for_a_week(job.params), job.agent, agent_params, users=USERS)
+    life = live(job.key("watch"), job.env, shortened(job.params, HOURS), job.agent, agent_params, users=USERS)
     return {f"eval_{name}": float(np.mean(life.column(column))) for name, column in COLUMNS.items()}
