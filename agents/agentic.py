@@ -17,7 +17,7 @@ by the regression's lasting part and a learned summary: a gated mean of what ses
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,9 +25,8 @@ import numpy as np
 from flax import nnx
 
 from jaxreco.agents import ppo
-from jaxreco.agents.ppo import Described, Network, Percept, describe, named, perceive
+from jaxreco.agents.ppo import Described, Network, Percept, named, perceive
 from jaxreco.base import EMPTY, Catalog, Names, Observation
-from jaxreco.content.anchors import spread_anchors
 from jaxreco.content.tree import Tree, beam, plant
 from jaxreco.learning import tastes as taste_rules
 from jaxreco.learning.tastes import Tastes
@@ -36,7 +35,6 @@ from jaxreco.struct import Struct
 from jaxreco.talk import reading
 from jaxreco.talk.grammar import INTENT, KIND
 from jaxreco.talk.reading import Requests
-from jaxreco.talk.satisfies import near_categories, tag_categories
 
 Array = jax.Array
 
@@ -202,19 +200,14 @@ class Planner(Network):
 
     def wish(self, h: Array, percept: Plans, config: Config, described: Described, near: Array) -> Wish:
         """What to look for, from the normed output h f32[width]."""
-        linear = described.by_feature.shape[0]
-        belief = (self.follow[...] + self.trust(h)) @ percept.belief + self.mood(h) @ percept.session
-        own = self.own(h)
-        tired = (self.recent[...] + belief[-2]) * jnp.log1p(percept.recent)
+        taste, categories, met = self.lean(h, percept)
         weight = config.heed * self.weigh(percept.asked)
+        asked = weight @ reading.by_category(percept.asked, percept.share, near)
         return Wish(
-            taste=belief[:linear] + own[:linear] + named(weight, percept, described.items),
-            doubt=config.curiosity * percept.doubt[:linear],
-            categories=own[linear:]
-            + tired
-            - config.chill
-            + weight @ reading.by_category(percept.asked, percept.share, near),
-            met=self.met[...] + belief[-1],
+            taste=taste + named(weight, percept, described.items),
+            doubt=config.curiosity * percept.doubt[: taste.shape[0]],
+            categories=categories - config.chill + asked,
+            met=met,
         )
 
 
@@ -227,27 +220,18 @@ class Agentic(ppo.PPO):
 
     beam: int = 14
     leaf: int = 16
+    network: ClassVar[type[Network]] = Planner
 
     def init(self, key: Array, env: Any, catalog: Catalog) -> AgenticParams:
         """A fresh network, and the tree of the catalog. The key is consumed."""
-        key_anchors, key_net = jax.random.split(key)
-        anchors = spread_anchors(key_anchors, catalog.embedding, min(self.anchors, catalog.n_items))
-        category, tags = np.asarray(catalog.category), np.asarray(catalog.tags)
-        n_categories = int(category.max()) + 1
-        described = describe(catalog, anchors, n_categories)
-        net = Planner(self, catalog.n_items, described.items.shape[1], n_categories, rngs=nnx.Rngs(key_net))
-        about = np.concatenate([np.asarray(described.items), np.eye(n_categories, dtype=np.float32)[category]], axis=1)
-        popularity = np.asarray(catalog.popularity)
+        base = super().init(key, env, catalog)
+        category, popularity = np.asarray(catalog.category), np.asarray(catalog.popularity)
+        of_category = np.eye(base.near.shape[0], dtype=np.float32)[category]
+        about = np.concatenate([np.asarray(base.described.items), of_category], axis=1)
         return AgenticParams(
-            net=net,
-            described=described,
-            near=jnp.asarray(near_categories(np.asarray(catalog.embedding), category, n_categories)),
-            tag_category=jnp.asarray(tag_categories(tags, category)),
-            value_mean=jnp.float32(0.0),
-            value_std=jnp.float32(1.0),
-            temperature=jnp.float32(1.0),
+            **vars(base),
             tree=plant(np.asarray(catalog.embedding), about, self.leaf),
-            of_tag=jnp.asarray(postings(tags, popularity)),
+            of_tag=jnp.asarray(postings(np.asarray(catalog.tags), popularity)),
             of_creator=jnp.asarray(postings(np.asarray(catalog.creator)[:, None], popularity)),
         )
 

@@ -91,15 +91,14 @@ class Decoder(Network):
 
     def judge(self, hidden: Array, percept: Percept, described: Described, near: Array, catalog: Catalog) -> Any:
         """The Intent, from the transformer's output f32[width]."""
-        h, linear = self.norm(hidden), described.items.shape[1]
-        belief, own = (self.follow[...] + self.trust(h)) @ percept.belief + self.mood(h) @ percept.session, self.own(h)
-        tired = (self.recent[...] + belief[-2]) * jnp.log1p(percept.recent)
+        h = self.norm(hidden)
+        taste, categories, met = self.lean(h, percept)
         weight = self.weigh(percept.asked)
         value, slot_value = self.values(jax.nn.gelu(self.hidden(h)))
         return Intent(
-            taste=belief[:linear] + own[:linear] + named(weight, percept, described.items),
-            categories=own[linear:] + tired + weight @ reading.by_category(percept.asked, percept.share, near),
-            met=self.met[...] + belief[-1],
+            taste=taste + named(weight, percept, described.items),
+            categories=categories + weight @ reading.by_category(percept.asked, percept.share, near),
+            met=met,
             weight=weight,
             state=self.begin(h),
             value=value,

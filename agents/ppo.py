@@ -162,19 +162,27 @@ class Network(nnx.Module):
         age = jnp.arange(len(HEED)) == jnp.minimum(asked.age, len(HEED) - 1)[:, None]
         return jnp.sum((word @ self.heed[...]) * age, axis=-1)
 
+    def lean(self, h: Array, percept: Percept) -> tuple[Array, Array, Array]:
+        """What is looked for, whatever was asked, from the normed output h f32[width], as linear scores.
+
+        Returns: f32[linear], of descriptions; f32[C], of categories; f32[], of the logarithm of recent items of the same creator.
+        """
+        belief = (self.follow[...] + self.trust(h)) @ percept.belief + self.mood(h) @ percept.session
+        own, linear = self.own(h), belief.shape[0] - MORE
+        tired = (self.recent[...] + belief[-2]) * jnp.log1p(percept.recent)
+        return belief[:linear] + own[:linear], own[linear:] + tired, self.met[...] + belief[-1]
+
     def judge(self, hidden: Array, percept: Percept, described: Described, near: Array, catalog: Catalog) -> Judgement:
         """Scores and values from the transformer's output f32[width]."""
-        h, linear = self.norm(hidden), described.by_feature.shape[0]
-        belief = (self.follow[...] + self.trust(h)) @ percept.belief + self.mood(h) @ percept.session
-        own = self.own(h)
-        tired = (self.recent[...] + belief[-2]) * jnp.log1p(percept.recent)
+        h = self.norm(hidden)
+        taste, categories, of_creator = self.lean(h, percept)
         weight = self.weigh(percept.asked)
-        taste = belief[:linear] + own[:linear] + named(weight, percept, described.items)
-        categories = own[linear:] + tired + weight @ reading.by_category(percept.asked, percept.share, near)
+        taste = taste + named(weight, percept, described.items)
+        categories = categories + weight @ reading.by_category(percept.asked, percept.share, near)
         # A product with a one-hot matrix, not a gather: the gradient of a gather from C to I rows is a slow scatter.
         logits = scored(taste, described) + categories @ described.membership + self.item[...]
         made_by = jnp.log1p(met(percept, catalog, described.made.shape[0]))[catalog.creator]
-        logits = logits + (self.met[...] + belief[-1]) * made_by
+        logits = logits + of_creator * made_by
         # A padded, EMPTY slot must fall off the end, not wrap round to the last item.
         logits = logits.at[percept.seen].add(-self.repeat[...], mode="drop", wrap_negative_indices=False)
         logits = logits + reading.by_length_and_age(weight, percept.asked, catalog)
@@ -205,6 +213,7 @@ class PPO:
     privileged: ClassVar[bool] = False
     learns: ClassVar[bool] = True
     tile: ClassVar[int] = 128
+    network: ClassVar[type[Network]] = Network
 
     def init(self, key: Array, env: Any, catalog: Catalog) -> PPOParams:
         """A fresh network. The key is consumed."""
@@ -213,7 +222,7 @@ class PPO:
         category = np.asarray(catalog.category)
         n_categories = int(category.max()) + 1
         described = describe(catalog, anchors, n_categories)
-        net = Network(self, catalog.n_items, described.by_feature.shape[0], n_categories, rngs=nnx.Rngs(key_net))
+        net = self.network(self, catalog.n_items, described.by_feature.shape[0], n_categories, rngs=nnx.Rngs(key_net))
         return PPOParams(
             net=net,
             described=described,

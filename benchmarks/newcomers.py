@@ -66,12 +66,10 @@ def run(
     Raises ValueError for worlds and agents that are not there, and JaxrecoError where no mind can be read.
     """
     began = time.perf_counter()
-    usual = QUICK if quick else FULL
     wanted = ",".join(USUAL) if agents is None else agents
     chosen = several(wanted, ABLE, "The benchmark newcomers has no row for")
     names = [name for name in ABLE if name in chosen or name == BASELINE]
-    asked = {"users": users, "seeds": seeds, "updates": updates}
-    size = {name: usual[name] if value is None else value for name, value in asked.items()}
+    size = retention.size_of(QUICK if quick else FULL, users=users, seeds=seeds, updates=updates)
     home = retention.world_of(env, data, runs, size)
     courses = _courses(home, registry.who_can_live(names, home.params.user), say)
     report = Report("newcomers", _protocol(home), "quick" if quick else "full", 0.0)

@@ -32,7 +32,7 @@ Array = jax.Array
 
 HORIZON_H = 744.0  # so that day 30 exists
 BASELINES = ("random", "popularity", "static", "item_knn", "ease", "sasrec", "linucb", "thompson")
-LEARNERS = ("reinforce", "ppo", "grpo", "agentic")
+LEARNERS = ("reinforce", "ppo", "grpo", "generative", "agentic")
 AGENTS = (*BASELINES, *LEARNERS, *ORACLES)
 QUICK = {"users": 512, "seeds": 1, "updates": 30}
 FULL = {"users": 4096, "seeds": 5, "updates": 60}
@@ -105,13 +105,11 @@ def run(
     Raises ValueError for worlds and agents that are not there.
     """
     began = time.perf_counter()
-    usual = QUICK if quick else FULL
     chosen = several(agents, AGENTS, "The benchmark retention has no row for")
     if quick and agents == "all":
         chosen = chosen[:-1]  # the oracle that plans takes long
     chosen = tuple(name for name in AGENTS if name in chosen)
-    asked = {"users": users, "seeds": seeds, "updates": updates}
-    size = {name: usual[name] if value is None else value for name, value in asked.items()}
+    size = size_of(QUICK if quick else FULL, users=users, seeds=seeds, updates=updates)
     report = Report("retention", _protocol(size), "quick" if quick else "full", 0.0)
     found = {}
     for name in dict.fromkeys(part.strip() for part in env.split(",")):
@@ -143,6 +141,11 @@ def _remarks(size: dict[str, int]) -> list[str]:
         f"Score: 0 is the best of {', '.join(ZERO)}, 1 the better oracle that was run.",
     ]
     return notes if size["seeds"] > 1 else [*notes, "One seed: training with another may end elsewhere."]
+
+
+def size_of(usual: dict[str, int], **asked: int | None) -> dict[str, int]:
+    """Users, seeds and updates: as asked, or as usual where that is None."""
+    return {name: usual[name] if value is None else value for name, value in asked.items()}
 
 
 def world_of(

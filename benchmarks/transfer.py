@@ -87,12 +87,10 @@ def run(
     Raises ValueError for worlds and agents that are not there, and JaxrecoError where no mind can be read.
     """
     began = time.perf_counter()
-    usual = QUICK if quick else FULL
     wanted = ",".join(USUAL) if agents is None else agents
     chosen = several(wanted, ABLE, "The benchmark transfer has no row for")
     variants = several(worlds or "all", VARIANTS, "The benchmark transfer has no variant")
-    asked = {"users": users, "seeds": seeds, "updates": updates}
-    size = {name: usual[name] if value is None else value for name, value in asked.items()}
+    size = retention.size_of(QUICK if quick else FULL, users=users, seeds=seeds, updates=updates)
     report = Report("transfer", _protocol(env, size), "quick" if quick else "full", 0.0)
     if user_model is not None and not registry.takes_user_model(env):
         report.notes.append(f"{user_model} is not used: {env} is no world of fitted users.")

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import jaxreco
-from jaxreco import base, rng
+from jaxreco import base, registry, rng
 from jaxreco.base import EMPTY, Catalog, EnvParams, Event, Feedback, Instruction, Trace
 from jaxreco.population import Population
 from jaxreco.ring import Ring
@@ -73,6 +73,15 @@ def small_catalog(n_items: int, seed: int = 0) -> Catalog:
         popularity=jnp.full(n_items, 1.0 / n_items, jnp.float32),
         quality=jnp.zeros(n_items, jnp.float32),
         age=jnp.zeros(n_items, jnp.float32),
+    )
+
+
+def make_small_feed(
+    slate_size: int = 3, history_length: int = 6, action_mode: Any = "slate", choice: str = "cascade"
+) -> Any:
+    """A feed that compiles soon: slates of 3 of 60 items, 32 people. For the registry."""
+    return registry._load("jaxreco.envs.feed:make")(
+        slate_size=3, history_length=6, action_mode=action_mode, choice=choice, n_items=60, n_creators=6, n_users=32
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from conftest import make_small_feed
 
 import jaxreco
 from jaxreco import registry
@@ -48,13 +49,7 @@ def test_ndcg_of_many_turns_is_that_of_each() -> None:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A world that compiles soon, and 12 turns."""
 
-    def make(slate_size: int = 3, history_length: int = 6, action_mode: Any = "slate", choice: str = "cascade") -> Any:
-        factory = registry._load("jaxreco.envs.feed:make")
-        return factory(
-            slate_size=3, history_length=6, action_mode=action_mode, choice=choice, n_items=60, n_creators=6, n_users=32
-        )
-
-    monkeypatch.setitem(registry._ENVS, "Small-v0", make)
+    monkeypatch.setitem(registry._ENVS, "Small-v0", make_small_feed)
     monkeypatch.setattr(newcomers, "TURNS", 12)
     monkeypatch.setattr(newcomers, "KNOWN_FROM", 8)
     monkeypatch.setattr(newcomers, "EARLY", (3, 6))

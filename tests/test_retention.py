@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from conftest import make_small_feed
 
 import jaxreco
 from jaxreco import registry
@@ -56,13 +57,7 @@ def test_a_score_is_a_place_between_the_best_of_three_and_the_oracle():
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A world of four days that compiles soon, and a learner of its size."""
 
-    def make(slate_size: int = 3, history_length: int = 6, action_mode: Any = "slate", choice: str = "cascade") -> Any:
-        factory = registry._load("jaxreco.envs.feed:make")
-        return factory(
-            slate_size=3, history_length=6, action_mode=action_mode, choice=choice, n_items=60, n_creators=6, n_users=32
-        )
-
-    monkeypatch.setitem(registry._ENVS, "Small-v0", make)
+    monkeypatch.setitem(registry._ENVS, "Small-v0", make_small_feed)
     monkeypatch.setitem(registry._AGENTS, "ppo", lambda: ppo.make(width=8, layers=1, heads=2, window=4))
     monkeypatch.setattr(retention, "HORIZON_H", 96.0)
     monkeypatch.setattr(temperature, "USERS", 8)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import make_small_feed
 from rich.console import Console
 
 import jaxreco
@@ -184,13 +185,7 @@ def test_clickbait_and_trust_are_those_of_first_episodes() -> None:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A world of four days that compiles soon, and two redrawn ones."""
 
-    def make(slate_size: int = 3, history_length: int = 6, action_mode: Any = "slate", choice: str = "cascade") -> Any:
-        factory = registry._load("jaxreco.envs.feed:make")
-        return factory(
-            slate_size=3, history_length=6, action_mode=action_mode, choice=choice, n_items=60, n_creators=6, n_users=32
-        )
-
-    monkeypatch.setitem(registry._ENVS, "Small-v0", make)
+    monkeypatch.setitem(registry._ENVS, "Small-v0", make_small_feed)
     monkeypatch.setattr(retention, "HORIZON_H", 96.0)
     monkeypatch.setattr(transfer, "WORLDS", 2)
     monkeypatch.setattr(transfer, "SHIFT_HOURS", 24.0)
