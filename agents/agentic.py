@@ -25,7 +25,7 @@ import numpy as np
 from flax import nnx
 
 from jaxreco.agents import ppo
-from jaxreco.agents.ppo import Described, Network, Percept, named, perceive
+from jaxreco.agents.ppo import Described, Network, Percept, lured, named, perceive
 from jaxreco.base import EMPTY, Catalog, Names, Observation
 from jaxreco.content.tree import Tree, beam, plant
 from jaxreco.learning import tastes as taste_rules
@@ -84,6 +84,7 @@ class Rank:
         of = described.items[items]
         member = (part.category == jnp.arange(wish.categories.shape[0])[:, None]).astype(jnp.float32)
         score = of @ wish.taste + jnp.square(of) @ wish.doubt + wish.categories @ member + net.item[...][items]
+        score = score + net.renown[...] @ described.renown[:, items]
         again = jnp.any(items[:, None] == percept.seen, axis=1)
         score = score - net.repeat[...] * again
         creator = catalog.creator[jnp.maximum(percept.seen, 0)]
@@ -133,6 +134,7 @@ class Memory(Struct):
 
     tastes: Tastes
     asked: Requests
+    taken: Array  # f32[2], as in `ppo`
     caches: Any  # one Ring a layer
     past: Recollection
     plan: Array  # i32[2], the latest plan and the category that came most of late
@@ -239,7 +241,7 @@ class Agentic(ppo.PPO):
         """The memory before the first turn."""
         before = super().reset(agent_params)
         nothing = jnp.array([0, EMPTY], jnp.int32)
-        return Memory(before.tastes, before.asked, before.caches, Recollection.none(self.width), nothing)
+        return Memory(before.tastes, before.asked, before.taken, before.caches, Recollection.none(self.width), nothing)
 
     def act(
         self, key: Array, agent_params: Any, memory: Any, obs: Observation, catalog: Catalog
@@ -265,6 +267,7 @@ class Agentic(ppo.PPO):
             value=agent_params.value_mean + agent_params.value_std * value,
             slot_value=slot_value,
             percept=percept,
+            lure=described.renown[0, percept.found[chosen]],
             plan_log_prob=plans[plan],
         )
         shown = jnp.stack([plan, jnp.argmax(percept.recent).astype(jnp.int32)])
@@ -337,16 +340,17 @@ class Agentic(ppo.PPO):
         """The normed output f32[width], the memory with this turn in it, what was perceived, and how sure of tastes f32[R]."""
         net, described = agent_params.net, agent_params.described
         asked = reading.listen(memory.asked, obs, catalog, agent_params.tag_category)
+        taken = lured(memory.taken, memory.tastes.clock, obs, described)
         tastes = taste_rules.learn(memory.tastes, obs, catalog, described.items)
         tastes = taste_rules.believe(tastes, asked, catalog, described.items)
-        percept = perceive(obs, tastes, asked, reading.category_share(obs, catalog, agent_params.near.shape[0]))
+        percept = perceive(obs, tastes, asked, reading.category_share(obs, catalog, agent_params.near.shape[0]), taken)
         token = net.embed(percept, catalog, described.items)
         past = net.remember(memory.past, token, obs.session_turn == 0)
         x, caches = token + net.recall(past.summary), []
         for block, cache in zip(net.blocks, memory.caches, strict=True):
             x, cache = block.step(x, cache)
             caches.append(cache)
-        memory = memory.replace(tastes=tastes, asked=asked, caches=tuple(caches), past=past)
+        memory = memory.replace(tastes=tastes, asked=asked, taken=taken, caches=tuple(caches), past=past)
         return net.norm(x), memory, percept, jnp.diagonal(tastes.now.covariance)
 
     def _ranked(

@@ -65,6 +65,7 @@ class Intent(Struct):
     taste: Array  # f32[A + FEATURES], what a unit of an item's description adds to its score
     categories: Array  # f32[C], what being of a category adds
     met: Array  # f32[], what recent items of the same creator add, by their logarithm
+    renown: Array  # f32[2], what an item's lure and its worth add
     weight: Array  # f32[REQUESTS], how much of each standing request to heed
     state: Array  # f32[width], what the decoder begins with
     value: Array  # f32[], normalised
@@ -99,6 +100,7 @@ class Decoder(Network):
             taste=taste + named(weight, percept, described.items),
             categories=categories + weight @ reading.by_category(percept.asked, percept.share, near),
             met=met,
+            renown=self.renown[...],
             weight=weight,
             state=self.begin(h),
             value=value,
@@ -169,6 +171,7 @@ class Generative(PPO):
             value=agent_params.value_mean + agent_params.value_std * intent.value,
             slot_value=intent.slot_value,
             percept=percept,
+            lure=agent_params.described.renown[0, slate],
         )
         return slate, memory, decision
 
@@ -203,7 +206,7 @@ def scores_of(
     """
     net, ids, last = params.net, params.trie, len(params.trie.levels) - 1
     intent = intent.replace(
-        **{name: sharp * getattr(intent, name) for name in ("taste", "categories", "met", "weight")}
+        **{name: sharp * getattr(intent, name) for name in ("taste", "categories", "met", "renown", "weight")}
     )
     lost = 1.0 - jnp.exp(-sharp * net.repeat[...])  # of the weight of an item that was shown lately
     seen, n_categories = distinct(percept.seen), intent.categories.shape[0]
@@ -288,6 +291,7 @@ def of_items(
     """f32[N]: scores of items i32[N], as in `ppo`."""
     asked = percept.asked
     score = described.items[item] @ intent.taste + one_hot(catalog.category[item], categories.shape[0]) @ categories
+    score += intent.renown @ described.renown[:, item]
     creator = catalog.creator[jnp.maximum(percept.seen, 0)]
     score += intent.met * jnp.log1p(jnp.sum((catalog.creator[item][:, None] == creator) * percept.fresh, axis=1))
     here = catalog.replace(duration=catalog.duration[item], age=catalog.age[item])

@@ -26,7 +26,9 @@ from flax import nnx
 from jaxreco.base import CLICK, EXAMINED, LEAVE, LIKE, Catalog, Observation
 from jaxreco.content.anchors import by_anchors, spread_anchors
 from jaxreco.learning import tastes as taste_rules
-from jaxreco.learning.tastes import FRACTION, MORE, OUTCOMES, Tastes
+from jaxreco.learning.pooled import pooled
+from jaxreco.learning.reputation import Reputation
+from jaxreco.learning.tastes import FRACTION, MORE, OUTCOMES, Belief, Tastes
 from jaxreco.nn import plackett_luce
 from jaxreco.nn.transformer import Block
 from jaxreco.struct import Struct
@@ -37,10 +39,15 @@ from jaxreco.talk.satisfies import near_categories, tag_categories
 
 Array = jax.Array
 
-SCALARS = 6
+SCALARS = 8
+TAKEN_HOURS = 168.0  # what somebody was lured into is felt for about so long
 HEED = (1.0, 1.0, 1.0, 0.3)  # to begin with, of requests that are 0, 1, 2 and more turns old
 OF_A_REASON = 0.3  # to begin with, of a reason relative to an instruction
 PEERS = 1.0  # weight of the belief in items that "people like me" watch
+RENOWN = (
+    -1.5,
+    0.0,
+)  # to begin with, weights of an item's lure and of its worth: what promises more than it holds is avoided
 
 
 class Memory(Struct):
@@ -48,6 +55,9 @@ class Memory(Struct):
 
     tastes: Tastes
     asked: Requests
+    taken: (
+        Array  # f32[2], clicks and the lure of what was clicked on, fading over days: what an agent can know of trust
+    )
     caches: Any  # one Ring a layer
 
 
@@ -82,6 +92,7 @@ class Decision(Struct):
     value: Array  # f32[], discounted reward to come
     slot_value: Array  # f32[]
     percept: Percept
+    lure: Array  # f32[K], of the items shown: their clicks are credited with what comes of being lured
 
 
 class Replayed(Struct):
@@ -103,6 +114,7 @@ class Described(Struct):
     by_feature: Array  # f32[A + FEATURES, I], their transpose
     membership: Array  # f32[C, I], 1 where the item is of the category
     made: Array  # i32[N], items of each creator
+    renown: Array  # f32[2, I], what all users together have found of each item (`learning.reputation`); grows while training
 
 
 class PPOParams(Struct):
@@ -112,6 +124,8 @@ class PPOParams(Struct):
     described: Described  # not learned
     near: Array  # f32[C, C], 1 where categories are related; not learned
     tag_category: Array  # i32[N], the category that most items of a tag have; not learned
+    prior: Belief  # of the lasting tastes of somebody never seen: as those of all have turned out (`learning.pooled`)
+    reputation: Reputation  # what `described.renown` is made of
     value_mean: Array  # f32[], of returns, so that the value head works on standard scores
     value_std: Array  # f32[]
     temperature: Array  # f32[], of the slate; 1 while learning
@@ -136,6 +150,7 @@ class Network(nnx.Module):
         self.recent = nnx.Param(jnp.float32(-0.3))
         self.met = nnx.Param(jnp.float32(-0.3))
         self.item = nnx.Param(jnp.zeros(n_items))
+        self.renown = nnx.Param(jnp.asarray(RENOWN))
         self.repeat = nnx.Param(jnp.float32(3.0))
         self.cooling = nnx.Param(jnp.float32(0.5))
         words = jnp.where(jnp.arange(reading.WORDS) < len(INTENTS), agent.obey, OF_A_REASON * agent.obey)
@@ -181,6 +196,7 @@ class Network(nnx.Module):
         categories = categories + weight @ reading.by_category(percept.asked, percept.share, near)
         # A product with a one-hot matrix, not a gather: the gradient of a gather from C to I rows is a slow scatter.
         logits = scored(taste, described) + categories @ described.membership + self.item[...]
+        logits = logits + self.renown[...] @ described.renown
         made_by = jnp.log1p(met(percept, catalog, described.made.shape[0]))[catalog.creator]
         logits = logits + of_creator * made_by
         # A padded, EMPTY slot must fall off the end, not wrap round to the last item.
@@ -208,7 +224,7 @@ class PPO:
     heads: int = 4
     window: int = 32
     anchors: int = 32
-    follow: tuple[float, ...] = (10.0, 3.0, 0.0)
+    follow: tuple[float, ...] = (5.0, 8.0, -3.0)
     obey: float = 8.0
     privileged: ClassVar[bool] = False
     learns: ClassVar[bool] = True
@@ -228,6 +244,8 @@ class PPO:
             described=described,
             near=jnp.asarray(near_categories(np.asarray(catalog.embedding), category, n_categories)),
             tag_category=jnp.asarray(tag_categories(np.asarray(catalog.tags), category)),
+            prior=Belief.vague(described.by_feature.shape[0] + MORE),
+            reputation=Reputation.none(catalog.n_items),
             value_mean=jnp.float32(0.0),
             value_std=jnp.float32(1.0),
             temperature=jnp.float32(1.0),
@@ -236,8 +254,9 @@ class PPO:
     def reset(self, agent_params: PPOParams) -> Memory:
         """The memory before the first turn."""
         net, described = agent_params.net, agent_params.described
-        tastes = Tastes.unknown(described.by_feature.shape[0], described.membership.shape[0])
-        return Memory(tastes=tastes, asked=Requests.none(), caches=tuple(block.empty_cache() for block in net.blocks))
+        tastes = Tastes.unknown(agent_params.prior, described.membership.shape[0])
+        caches = tuple(block.empty_cache() for block in net.blocks)
+        return Memory(tastes=tastes, asked=Requests.none(), taken=jnp.zeros(2), caches=caches)
 
     def act(
         self, key: Array, agent_params: PPOParams, memory: Memory, obs: Observation, catalog: Catalog
@@ -252,6 +271,7 @@ class PPO:
             value=agent_params.value_mean + agent_params.value_std * judged.value,
             slot_value=judged.slot_value,
             percept=percept,
+            lure=agent_params.described.renown[0, slate],
         )
         return slate, memory, decision
 
@@ -284,21 +304,39 @@ class PPO:
 
         return jax.lax.map(one, (x, percept, slate))
 
+    def absorb(self, agent_params: Any, trajectory: Any, memory: Memory, catalog: Catalog) -> Any:
+        """The parameters with what a block tells of users and items as a whole. No gradient is needed for that.
+
+        Args: trajectory: leaves [T, B, ...]. memory: after it, leaves [B, ...].
+        """
+        percept, feedback = trajectory.extras.percept, trajectory.info["feedback"]
+        tell = jax.vmap(jax.vmap(surprise, (0, 0, None, None)), (0, 0, None, None))
+        surprised = tell(percept, feedback, agent_params.described.items, catalog)
+        looked = feedback.did(EXAMINED)
+        noise = jnp.mean(surprised[..., FRACTION] ** 2, where=looked)
+        reputation = agent_params.reputation.told(feedback.slate, looked, surprised)
+        return agent_params.replace(
+            prior=pooled(agent_params.prior, memory.tastes.lasting, noise),
+            reputation=reputation,
+            described=agent_params.described.replace(renown=reputation.renown()),
+        )
+
     def _look(
         self, agent_params: PPOParams, memory: Memory, obs: Observation, catalog: Catalog
     ) -> tuple[Judgement, Memory, Percept]:
         net = agent_params.net
         described = agent_params.described
         asked = reading.listen(memory.asked, obs, catalog, agent_params.tag_category)
+        taken = lured(memory.taken, memory.tastes.clock, obs, described)
         tastes = taste_rules.learn(memory.tastes, obs, catalog, described.items)
         tastes = taste_rules.believe(tastes, asked, catalog, described.items)
-        percept = perceive(obs, tastes, asked, reading.category_share(obs, catalog, agent_params.near.shape[0]))
+        percept = perceive(obs, tastes, asked, reading.category_share(obs, catalog, agent_params.near.shape[0]), taken)
         x, caches = net.embed(percept, catalog, described.items), []
         for block, cache in zip(net.blocks, memory.caches, strict=True):
             x, cache = block.step(x, cache)
             caches.append(cache)
         judged = net.judge(x, percept, described, agent_params.near, catalog)
-        return judged, Memory(tastes=tastes, asked=asked, caches=tuple(caches)), percept
+        return judged, Memory(tastes=tastes, asked=asked, taken=taken, caches=tuple(caches)), percept
 
 
 def describe(catalog: Catalog, anchors: Array, n_categories: int) -> Described:
@@ -306,13 +344,23 @@ def describe(catalog: Catalog, anchors: Array, n_categories: int) -> Described:
     items = by_anchors(catalog, anchors)
     membership = (catalog.category == jnp.arange(n_categories)[:, None]).astype(jnp.float32)
     made = jnp.bincount(catalog.creator, length=int(np.asarray(catalog.creator).max()) + 1)
-    return Described(items=items, by_feature=items.T, membership=membership, made=made)
+    renown = jnp.zeros((2, catalog.n_items))
+    return Described(items=items, by_feature=items.T, membership=membership, made=made, renown=renown)
 
 
 def met(percept: Percept, catalog: Catalog, n_creators: int) -> Array:
     """f32[N]: recent items of each creator, fading with time."""
     creator = catalog.creator[jnp.maximum(percept.seen, 0)]
     return jnp.zeros(n_creators).at[creator].add(percept.fresh)
+
+
+def surprise(percept: Percept, feedback: Any, items: Array, catalog: Catalog) -> Array:
+    """f32[K, OUTCOMES]: how much more slots came to than was believed before they were shown. One turn; percept of before it."""
+    slate = jnp.maximum(feedback.slate, 0)
+    creator = catalog.creator[jnp.maximum(percept.seen, 0)]
+    lately = jnp.sum((catalog.creator[slate][:, None] == creator) * percept.fresh, axis=1)
+    rows = taste_rules.regressors(items[slate], percept.recent[catalog.category[slate]], lately)
+    return taste_rules.outcomes(feedback.slate, feedback.actions, feedback.watch, catalog).T - rows @ percept.belief.T
 
 
 @jax.custom_vjp
@@ -348,7 +396,14 @@ def words_of(asked: Requests) -> Array:
     return jnp.sum((asked.word[:, None] == jnp.arange(reading.WORDS)) * now[:, None], axis=0)
 
 
-def perceive(obs: Observation, tastes: Tastes, asked: Requests, share: Array) -> Percept:
+def lured(taken: Array, clock: Array, obs: Observation, described: Described) -> Array:
+    """f32[2]: clicks and their lure, with those of the last slate. clock f32[], when `taken` was as it is."""
+    clicked = ((obs.actions & CLICK) != 0).astype(jnp.float32)
+    now = jnp.stack([jnp.sum(clicked), clicked @ described.renown[0, jnp.maximum(obs.slate, 0)]])
+    return (taken + now) * jnp.exp(-jnp.maximum(obs.clock - clock, 0.0) / TAKEN_HOURS)
+
+
+def perceive(obs: Observation, tastes: Tastes, asked: Requests, share: Array, taken: Array) -> Percept:
     """What of the observation the network sees."""
     scalars = jnp.stack(
         [
@@ -358,6 +413,8 @@ def perceive(obs: Observation, tastes: Tastes, asked: Requests, share: Array) ->
             (obs.session_turn == 0).astype(jnp.float32),
             obs.clock / 720.0,
             jnp.log1p(obs.turn.astype(jnp.float32)) * 0.3,
+            jnp.log1p(taken[0]) * 0.3,
+            taken[1] / (taken[0] + 5.0),
         ]
     )
     return Percept(

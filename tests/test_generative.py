@@ -121,7 +121,7 @@ def an_intent(taste: np.ndarray, categories: np.ndarray) -> Intent:
     one = jnp.float32(0.0)
     weight = jnp.zeros(4)
     of_items, of_categories = jnp.asarray(taste, jnp.float32), jnp.asarray(categories, jnp.float32)
-    return Intent(of_items, of_categories, one, weight, jnp.zeros(4), one, one)
+    return Intent(of_items, of_categories, one, jnp.zeros(2), weight, jnp.zeros(4), one, one)
 
 
 def below_of(items: np.ndarray, catalog: Any, codes: np.ndarray, level: int) -> tuple[trie.Trie, Below]:
@@ -132,6 +132,7 @@ def below_of(items: np.ndarray, catalog: Any, codes: np.ndarray, level: int) -> 
         by_feature=jnp.asarray(items.T),
         membership=membership,
         made=jnp.ones(3, jnp.int32),
+        renown=jnp.zeros((2, items.shape[0])),
     )
     return ids, generative.look_below(ids, level, catalog, described)
 
@@ -262,8 +263,7 @@ def test_training_finds_the_item_that_everybody_wants(key: Array) -> None:
     for log in done["logs"]:
         assert all(math.isfinite(x) for x in log.values()), log
     learned, began = done["learner"].agent_params, done["before"]
-    chex.assert_trees_all_equal(
-        (began.trie, began.below, began.described), (learned.trie, learned.below, learned.described)
-    )
+    described = learned.described.replace(renown=began.described.renown)
+    chex.assert_trees_all_equal((began.trie, began.below, began.described), (learned.trie, learned.below, described))
     moved = [np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (began.net, learned.net)), strict=True)]
     assert np.mean(np.array(moved) > 1e-4) > 0.8

@@ -181,7 +181,10 @@ def test_parameters_move_and_descriptions_stay(trained: Any) -> None:
     before, after = trained["before"], trained["learner"].agent_params
     moved = [np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (before.net, after.net)), strict=True)]
     assert np.mean(np.array(moved) > 1e-4) > 0.9
-    chex.assert_trees_all_equal(before.described, after.described)
+    np.testing.assert_array_equal(before.described.renown, 0)
+    moved = np.abs(after.described.renown).max()
+    assert moved > 0
+    chex.assert_trees_all_equal(before.described, after.described.replace(renown=before.described.renown))
     assert float(after.value_std) > 0
     assert float(after.temperature) == 1.0
 
@@ -266,7 +269,11 @@ def test_impossible_settings_raise(wrong: dict[str, Any]) -> None:
 def test_scores_and_their_gradient_are_those_of_the_plain_product(key: Array) -> None:
     items = jax.random.normal(key, (7, 5))
     described = ppo.Described(
-        items=items, by_feature=items.T, membership=jnp.zeros((2, 7)), made=jnp.ones(3, jnp.int32)
+        items=items,
+        by_feature=items.T,
+        membership=jnp.zeros((2, 7)),
+        made=jnp.ones(3, jnp.int32),
+        renown=jnp.zeros((2, 7)),
     )
     taste = jnp.arange(15.0).reshape(3, 5)
     weigh = lambda product: lambda taste: jnp.sum(jnp.sin(jax.vmap(product)(taste)))  # noqa: E731

@@ -14,7 +14,7 @@ from conftest import coin_world, small_catalog
 from jaxreco.base import CLICK, EMPTY, EXAMINED, Observation
 from jaxreco.content.anchors import DURATION, FEATURES
 from jaxreco.learning import tastes
-from jaxreco.learning.tastes import MORE, OUTCOMES, Tastes
+from jaxreco.learning.tastes import MORE, OUTCOMES, Belief, Tastes
 
 ITEMS, SLATE, ANCHORS, HISTORY = 12, 3, 2, 60
 LINEAR = ANCHORS + FEATURES
@@ -113,7 +113,7 @@ def at_once(life: Life) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_sessions_are_one_hierarchical_regression() -> None:
     rng = np.random.default_rng(0)
     catalog, items = small_catalog(ITEMS), jnp.asarray(rng.normal(size=(ITEMS, LINEAR)), jnp.float32)
-    life, found = Life(catalog, items), Tastes.unknown(LINEAR, 2)
+    life, found = Life(catalog, items), Tastes.unknown(Belief.vague(LINEAR + MORE), 2)
     chex.assert_shape(found.now.mean, (OUTCOMES, LINEAR + MORE))
     for turn in range(14):
         actions = rng.choice([0, EXAMINED, EXAMINED | CLICK], size=SLATE)
@@ -134,7 +134,7 @@ def test_what_was_not_looked_at_teaches_nothing() -> None:
         small_catalog(ITEMS),
         jnp.asarray(np.random.default_rng(1).normal(size=(ITEMS, LINEAR)), jnp.float32),
     )
-    before = Tastes.unknown(LINEAR, 2)
+    before = Tastes.unknown(Belief.vague(LINEAR + MORE), 2)
     obs = Life(catalog, items).turn([1, 2, EMPTY], [0, 0, 0], [0, 0, 0], 3.0)
     after = tastes.learn(before, obs, catalog, items)
     chex.assert_trees_all_close(after, before.replace(clock=jnp.float32(3.0)), atol=1e-7)
@@ -144,7 +144,7 @@ def test_a_mood_passes_and_a_taste_stays() -> None:
     """What is watched in one session only is of that session; what is watched in all lasts."""
     items = jnp.zeros((ITEMS, LINEAR)).at[0, 0].set(1.0).at[1, 1].set(1.0)
     catalog = small_catalog(ITEMS).replace(creator=jnp.arange(ITEMS, dtype=jnp.int32))
-    life, found = Life(catalog, items), Tastes.unknown(LINEAR, 2)
+    life, found = Life(catalog, items), Tastes.unknown(Belief.vague(LINEAR + MORE), 2)
     both = [EXAMINED | CLICK] * 2 + [0]
     for session in range(6):
         for turn in range(4):
@@ -161,7 +161,7 @@ def test_belief_improves_with_what_was_seen() -> None:
     catalog, items = small_catalog(ITEMS), jnp.asarray(rng.normal(size=(ITEMS, LINEAR)), jnp.float32)
     weights = rng.normal(size=LINEAR)
     truth = np.asarray(items) @ weights
-    life, found, errors = Life(catalog, items), Tastes.unknown(LINEAR, 2), []
+    life, found, errors = Life(catalog, items), Tastes.unknown(Belief.vague(LINEAR + MORE), 2), []
     for _ in range(40):
         slate = rng.permutation(ITEMS)[:SLATE]
         watch = tastes.USUAL_SHARE * float(jnp.mean(catalog.duration)) * (truth[slate] + 0.3 * rng.normal(size=SLATE))
@@ -179,5 +179,5 @@ def test_films_and_clips_teach_alike() -> None:
     beliefs = []
     for catalog, seconds in ((clips, 5.0), (films, 640.0)):
         seen = Life(catalog, items).turn([1, 2, 3], [EXAMINED | CLICK] * 3, [seconds, 2 * seconds, seconds], 1.0)
-        beliefs.append(tastes.learn(Tastes.unknown(LINEAR, 2), seen, catalog, items).now.mean)
+        beliefs.append(tastes.learn(Tastes.unknown(Belief.vague(LINEAR + MORE), 2), seen, catalog, items).now.mean)
     np.testing.assert_array_equal(*beliefs)

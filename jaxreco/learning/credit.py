@@ -16,7 +16,9 @@ from jaxreco.struct import Struct
 
 Array = jax.Array
 
-OUTCOMES = 3  # of a slot: minutes, share of the item watched, click (all 0 when it was skipped)
+OUTCOMES = (
+    4  # of a slot: minutes, share of the item watched, click, lure of what was clicked on (all 0 when it was skipped)
+)
 
 
 class Batch(Struct):
@@ -47,7 +49,7 @@ def credit(
     rate = jnp.where(update == 0, 1.0, 0.1)
     mean = agent_params.value_mean + rate * (jnp.mean(returns) - agent_params.value_mean)
     std = agent_params.value_std + rate * (jnp.std(returns) + 1e-3 - agent_params.value_std)
-    outcome = _outcomes(feedback, catalog)
+    outcome = _outcomes(feedback, getattr(did, "lure", 0.0), catalog)
     examined = feedback.did(EXAMINED)
     now = outcome_worth(advantage.ravel(), jnp.sum(outcome, axis=2).reshape(-1, OUTCOMES))
     worth = worth + rate * (now - worth)
@@ -99,7 +101,11 @@ def advantages(trajectory: Trajectory, usual: Array, config: TrainConfig) -> tup
     return better.reshape(advantage.shape), advantage
 
 
-def _outcomes(feedback: Any, catalog: Any) -> Array:
-    """f32[T, B, K, OUTCOMES]: minutes, share of the item watched, click."""
+def _outcomes(feedback: Any, lure: Any, catalog: Any) -> Array:
+    """f32[T, B, K, OUTCOMES]: minutes, share of the item watched, click, lure of what was clicked on.
+
+    Args: lure f32[T, B, K], of items, or 0 for an agent that knows of none.
+    """
     duration = catalog.duration[jnp.maximum(feedback.slate, 0)]
-    return jnp.stack([feedback.watch / 60.0, feedback.watch / duration, feedback.did(CLICK)], axis=-1)
+    clicked = feedback.did(CLICK)
+    return jnp.stack([feedback.watch / 60.0, feedback.watch / duration, clicked, clicked * lure], axis=-1)

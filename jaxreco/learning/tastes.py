@@ -45,6 +45,11 @@ class Belief(Struct):
     mean: Array  # f32[OUTCOMES, R]
     covariance: Array  # f32[R, R], in units of the noise
 
+    @classmethod
+    def vague(cls, size: int) -> Belief:
+        """Of somebody of whom nothing is known, as nobody is: weights N(0, 1)."""
+        return cls(jnp.zeros((OUTCOMES, size)), jnp.eye(size))
+
 
 class Tastes(Struct):
     """What is known of one user. `R` regressors: the item's description, 1, recent items of its category, and of its creator."""
@@ -55,10 +60,8 @@ class Tastes(Struct):
     clock: Array  # f32[], when this was written
 
     @classmethod
-    def unknown(cls, linear: int, n_categories: int) -> Tastes:
-        """Of somebody never seen: weights N(0, 1). linear: regressors that describe an item."""
-        size = linear + MORE
-        prior = Belief(jnp.zeros((OUTCOMES, size)), jnp.eye(size))
+    def unknown(cls, prior: Belief, n_categories: int) -> Tastes:
+        """Of somebody never seen."""
         return cls(_widened(prior), prior, jnp.zeros(n_categories), jnp.float32(0.0))
 
     @property
@@ -74,12 +77,9 @@ def learn(tastes: Tastes, obs: Observation, catalog: Catalog, items: Array) -> T
     """
     item = jnp.maximum(obs.slate, 0)
     looked = ((obs.actions & EXAMINED) != 0).astype(jnp.float32)
-    clicked = ((obs.actions & CLICK) != 0).astype(jnp.float32)
-    usual = USUAL_SHARE * jnp.mean(catalog.duration)
-    outcome = jnp.stack([obs.watch / usual, obs.watch / catalog.duration[item], clicked])
     category = catalog.category[item]
-    tired = jnp.stack([jnp.ones(item.shape), jnp.log1p(tastes.recent)[category], _met_before(obs, catalog)], axis=-1)
-    rows = jnp.concatenate([items[item], tired], axis=-1)
+    rows = regressors(items[item], tastes.recent[category], _met_before(obs, catalog))
+    outcome = outcomes(obs.slate, obs.actions, obs.watch, catalog)
     now = observed(tastes.now, looked[:, None] * rows, looked * outcome)
     another = obs.session_turn == 0
     ended = (now, tastes.lasting)
@@ -88,19 +88,31 @@ def learn(tastes: Tastes, obs: Observation, catalog: Catalog, items: Array) -> T
     return Tastes(now, lasting, fresh(obs.clock - tastes.clock) * (tastes.recent + counts), obs.clock)
 
 
+def regressors(described: Array, recent: Array, met: Array) -> Array:
+    """f32[K, R]: of slots whose items are described f32[K, linear]; recent items f32[K] of the category, and of the creator."""
+    return jnp.concatenate([described, jnp.stack([jnp.ones(recent.shape), jnp.log1p(recent), jnp.log1p(met)], -1)], -1)
+
+
+def outcomes(slate: Array, actions: Array, watch: Array, catalog: Catalog) -> Array:
+    """f32[OUTCOMES, K]: watch time in usual ones, share of the item watched, and click, of slots that were looked at."""
+    usual = USUAL_SHARE * jnp.mean(catalog.duration)
+    duration = catalog.duration[jnp.maximum(slate, 0)]
+    return jnp.stack([watch / usual, watch / duration, ((actions & CLICK) != 0).astype(jnp.float32)])
+
+
 def fresh(hours: Array) -> Array:
     """What is left of an item seen so many hours ago in somebody's appetite for more of its kind."""
     return jnp.exp(-jnp.maximum(hours, 0.0) / RECENT_HOURS)
 
 
 def _met_before(obs: Observation, catalog: Catalog) -> Array:
-    """f32[K]: log(1 + n) of recent items of each slot's creator when the last slate came."""
+    """f32[K]: recent items of each slot's creator when the last slate came."""
     size, past = obs.slate.shape[0], obs.history
     hours = past.age - past.age[-1]  # the last events are of that slate
     weight = jnp.where((past.actions & EXAMINED) != 0, fresh(hours), 0.0)[:-size]
     creator = catalog.creator[jnp.maximum(past.item[:-size], 0)]
     of = catalog.creator[jnp.maximum(obs.slate, 0)]
-    return jnp.log1p(jnp.sum((of[:, None] == creator) * weight, axis=1))
+    return jnp.sum((of[:, None] == creator) * weight, axis=1)
 
 
 def observed(belief: Belief, rows: Array, outcome: Array) -> Belief:

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxreco.evaluation import Life, live, longest_first
 
-TEMPERATURES = (0.3, 0.1, 0.03)
+TEMPERATURES = (0.6, 0.3, 0.1)
 USERS = 256  # other people than those of a table: the key must be another
 HOURS = 168.0  # of their lives: a week tells temperatures apart in a quarter of the time of a month
 

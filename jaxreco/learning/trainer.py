@@ -1,7 +1,8 @@
 """Multi-turn policy gradients: rollout and update as one jitted block; a Python loop over blocks does the rest.
 
 Any agent with `act`, `value` and `replay` whose extras hold `log_prob`, `value`, `slot_value` and `percept` can be
-trained (agents/ppo.py shows them); one that plans adds `plan_log_prob` (agents/agentic.py). What was done is credited in
+trained (agents/ppo.py shows them); one that plans adds `plan_log_prob` (agents/agentic.py); one with `absorb` learns of all users and items
+without a gradient too. What was done is credited in
 `learning.credit`.
 """
 
@@ -99,6 +100,8 @@ def block(
     agent_params, opt_state, losses = _learn(
         shuffle, agent_params, learner.opt_state, batch, before.memory, params.catalog, agent, config, progress
     )
+    if hasattr(agent, "absorb"):
+        agent_params = agent.absorb(agent_params, trajectory, ran.memory, params.catalog)
     logs = _logs(trajectory) | losses | {f"worth_{i}": worth[i] for i in range(OUTCOMES)}
     run = ran.replace(trajectory=None)
     return Learner(agent_params, opt_state, run, worth, learner.update + 1, learner.reference), logs

@@ -1,4 +1,4 @@
-"""How good an agent is while it learns: some users of their own, always the same, live with it for a few days."""
+"""How good an agent is while it learns: some users of their own, always the same, live with it for a week."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from jaxreco.evaluation import live
 from jaxreco.learning.temperature import shortened
 from jaxreco.training.job import Job
 
-USERS = 128  # other people than those it learns from, whose temperature is chosen by, or who are in the table
-HOURS = 72.0  # of their lives: a week costs more than twice as much, and training waits
-TEMPERATURE = 0.1  # an agent that learns explores; this is nearer to how it will choose
+USERS = 64  # other people than those it learns from, whose temperature is chosen by, or who are in the table
+HOURS = 168.0  # of their lives: whoever lures people earns more in the first days, and loses them later
+TEMPERATURE = 0.3  # an agent that learns explores; this is nearer to how it will choose
 COLUMNS = {"reward": "reward", "turns_per_session": "turns_per_session", "sessions": "sessions_30d"}
 
 
