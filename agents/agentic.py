@@ -25,10 +25,9 @@ import numpy as np
 from flax import nnx
 
 from jaxreco.agents import ppo
-from jaxreco.agents.ppo import Described, Network, Percept, lured, named, perceive
+from jaxreco.agents.ppo import Described, Network, Percept, named, sense
 from jaxreco.base import EMPTY, Catalog, Names, Observation
 from jaxreco.content.tree import Tree, beam, plant
-from jaxreco.learning import tastes as taste_rules
 from jaxreco.learning.tastes import Tastes
 from jaxreco.nn import plackett_luce
 from jaxreco.struct import Struct
@@ -339,19 +338,15 @@ class Agentic(ppo.PPO):
     ) -> tuple[Array, Memory, Percept, Array]:
         """The normed output f32[width], the memory with this turn in it, what was perceived, and how sure of tastes f32[R]."""
         net, described = agent_params.net, agent_params.described
-        asked = reading.listen(memory.asked, obs, catalog, agent_params.tag_category)
-        taken = lured(memory.taken, memory.tastes.clock, obs, described)
-        tastes = taste_rules.learn(memory.tastes, obs, catalog, described.items)
-        tastes = taste_rules.believe(tastes, asked, catalog, described.items)
-        percept = perceive(obs, tastes, asked, reading.category_share(obs, catalog, agent_params.near.shape[0]), taken)
+        memory, percept = sense(agent_params, memory, obs, catalog)
         token = net.embed(percept, catalog, described.items)
         past = net.remember(memory.past, token, obs.session_turn == 0)
         x, caches = token + net.recall(past.summary), []
         for block, cache in zip(net.blocks, memory.caches, strict=True):
             x, cache = block.step(x, cache)
             caches.append(cache)
-        memory = memory.replace(tastes=tastes, asked=asked, taken=taken, caches=tuple(caches), past=past)
-        return net.norm(x), memory, percept, jnp.diagonal(tastes.now.covariance)
+        memory = memory.replace(caches=tuple(caches), past=past)
+        return net.norm(x), memory, percept, jnp.diagonal(memory.tastes.now.covariance)
 
     def _ranked(
         self,

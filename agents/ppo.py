@@ -44,10 +44,8 @@ TAKEN_HOURS = 168.0  # what somebody was lured into is felt for about so long
 HEED = (1.0, 1.0, 1.0, 0.3)  # to begin with, of requests that are 0, 1, 2 and more turns old
 OF_A_REASON = 0.3  # to begin with, of a reason relative to an instruction
 PEERS = 1.0  # weight of the belief in items that "people like me" watch
-RENOWN = (
-    -1.5,
-    0.0,
-)  # to begin with, weights of an item's lure and of its worth: what promises more than it holds is avoided
+# To begin with, weights of an item's lure and of its worth: what promises more than it holds is avoided.
+RENOWN = (-1.5, 0.0)
 
 
 class Memory(Struct):
@@ -55,9 +53,7 @@ class Memory(Struct):
 
     tastes: Tastes
     asked: Requests
-    taken: (
-        Array  # f32[2], clicks and the lure of what was clicked on, fading over days: what an agent can know of trust
-    )
+    taken: Array  # f32[2], clicks and their lure, fading over days: what an agent can know of trust
     caches: Any  # one Ring a layer
 
 
@@ -326,17 +322,13 @@ class PPO:
     ) -> tuple[Judgement, Memory, Percept]:
         net = agent_params.net
         described = agent_params.described
-        asked = reading.listen(memory.asked, obs, catalog, agent_params.tag_category)
-        taken = lured(memory.taken, memory.tastes.clock, obs, described)
-        tastes = taste_rules.learn(memory.tastes, obs, catalog, described.items)
-        tastes = taste_rules.believe(tastes, asked, catalog, described.items)
-        percept = perceive(obs, tastes, asked, reading.category_share(obs, catalog, agent_params.near.shape[0]), taken)
+        memory, percept = sense(agent_params, memory, obs, catalog)
         x, caches = net.embed(percept, catalog, described.items), []
         for block, cache in zip(net.blocks, memory.caches, strict=True):
             x, cache = block.step(x, cache)
             caches.append(cache)
         judged = net.judge(x, percept, described, agent_params.near, catalog)
-        return judged, Memory(tastes=tastes, asked=asked, taken=taken, caches=tuple(caches)), percept
+        return judged, memory.replace(caches=tuple(caches)), percept
 
 
 def describe(catalog: Catalog, anchors: Array, n_categories: int) -> Described:
@@ -394,6 +386,16 @@ def words_of(asked: Requests) -> Array:
     """f32[WORDS]: what was just said, each word with its weight."""
     now = asked.weight * (asked.age == 0)
     return jnp.sum((asked.word[:, None] == jnp.arange(reading.WORDS)) * now[:, None], axis=0)
+
+
+def sense(agent_params: PPOParams, memory: Any, obs: Observation, catalog: Catalog) -> tuple[Any, Percept]:
+    """The memory with what was done and said since the last slate, but for its caches, and what the network perceives."""
+    items = agent_params.described.items
+    asked = reading.listen(memory.asked, obs, catalog, agent_params.tag_category)
+    taken = lured(memory.taken, memory.tastes.clock, obs, agent_params.described)
+    tastes = taste_rules.believe(taste_rules.learn(memory.tastes, obs, catalog, items), asked, catalog, items)
+    share = reading.category_share(obs, catalog, agent_params.near.shape[0])
+    return memory.replace(tastes=tastes, asked=asked, taken=taken), perceive(obs, tastes, asked, share, taken)
 
 
 def lured(taken: Array, clock: Array, obs: Observation, described: Described) -> Array:

@@ -16,9 +16,7 @@ from jaxreco.struct import Struct
 
 Array = jax.Array
 
-OUTCOMES = (
-    4  # of a slot: minutes, share of the item watched, click, lure of what was clicked on (all 0 when it was skipped)
-)
+OUTCOMES = 4  # of a slot: minutes, share watched, click, lure of what was clicked on; all 0 when it was skipped
 
 
 class Batch(Struct):

@@ -10,12 +10,11 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxreco.learning.tastes import FRACTION
+from jaxreco.learning.tastes import CLICKED, FRACTION
 from jaxreco.struct import Struct
 
 Array = jax.Array
 
-CLICKED = 2  # which of a slot's outcomes
 DOUBT = 20.0  # looks that 0 is worth
 FADES = 0.99  # of the past, with every block: what was left over when tastes were less known counts less
 UNIT = 0.05  # of lure and worth: about how far they lie apart

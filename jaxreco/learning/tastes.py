@@ -25,6 +25,7 @@ Array = jax.Array
 
 OUTCOMES = 3  # what is predicted of a slot: watch time, watched fraction, click
 FRACTION = 1  # which of them tells where tastes are strong
+CLICKED = 2  # and which is the click
 USUAL_SHARE = 0.6  # of an item's mean length: the unit of watch time, so that films and clips look alike
 RECENT_HOURS = 8.0
 MORE = 3  # regressors beside an item's description: 1, recent items of its category, and of its creator
