@@ -31,6 +31,7 @@ from jaxreco.rollout import Tally
 from jaxreco.training import loop, settings, state
 from jaxreco.training.job import build
 from jaxreco.training.start import trained as best_of
+from jaxreco.training.weights import begun_from
 
 TRAIN = ("train", *SIZE, *SHORT, "--quiet")
 
@@ -244,6 +245,20 @@ def test_a_run_begins_with_the_weights_of_another(trained, tmp_path):
     done("train", "--resume", folder)
     assert figures(folder) == before
     assert job.train.kl == 0.5
+
+
+def test_what_was_found_out_about_items_goes_along_to_the_same_items(trained):
+    best = checkpoint.leaves(trained / "best")
+    assert best["agent_params.reputation.looks"].any()
+    job = build({**config_of(trained), "seed": 5})
+    same = begun_from(job, trained).agent_params
+    np.testing.assert_array_equal(same.reputation.looks, best["agent_params.reputation.looks"])
+    np.testing.assert_array_equal(same.prior.mean, best["agent_params.prior.mean"])
+    np.testing.assert_array_equal(same.described.items, best["agent_params.described.items"])  # by that run's places
+    elsewhere = dataclasses.replace(job, agent_params=job.agent_params.replace(near=1.0 - job.agent_params.near))
+    other = begun_from(elsewhere, trained).agent_params
+    assert not np.asarray(other.reputation.looks).any()
+    np.testing.assert_array_equal(other.net.item[...], best["agent_params.net.item.value"])
 
 
 def test_weights_that_do_not_fit_name_the_leaf(trained, tmp_path, monkeypatch):
