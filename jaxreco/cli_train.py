@@ -45,6 +45,13 @@ def train_command(
         pathlib.Path | None,
         typer.Option("--from", metavar="RUN", help="Begin with the weights of another run's agent; kl holds to them."),
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(metavar="AGENT", help="Learn what another agent would show first: sasrec, ease_seq, ..."),
+    ] = None,
+    lessons: Annotated[
+        int | None, typer.Option(metavar="N", help="Blocks with the teacher.  [default: 20]", show_default=False)
+    ] = None,
     seeds: Annotated[int, typer.Option(metavar="N", help="Train with N seeds, from --seed on.")] = 1,
     patience: Annotated[
         int | None,
@@ -96,6 +103,8 @@ def train_command(
         "choice": choice,
         "blind": blind,
         "from": _absolute(from_),
+        "teacher": teacher,
+        "lessons": lessons,
         "patience": patience,
         "eval_users": eval_users,
         "plan": plan,
@@ -106,7 +115,11 @@ def train_command(
     console = Console(quiet=quiet)
     run, each = _begun(options, given, out) if resume is None else _resumed(resume, ctx, options, given, out)
     for job, own in each:
-        state, warnings = take_up(job, own)
+        try:
+            state, warnings = take_up(job, own, console)
+        except KeyboardInterrupt:
+            print(f"stopped: nothing is learned yet. Begin again with: jaxreco train --resume {run.folder}")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
         warn(warnings, console)
         _announce(job, own, int(state.update), console)
         state, stopped = learn(job, own, state, console)
@@ -121,7 +134,7 @@ def _refuse_impossible(options: dict[str, Any]) -> None:
     """Refuse numbers that cannot be, and a board that nothing can write."""
     from jaxreco.training import board
 
-    least = {"seeds": 1, "eval_users": 2, "patience": 1}
+    least = {"seeds": 1, "eval_users": 2, "patience": 1, "lessons": 1}
     for name, low in least.items():
         if options[name] is not None and options[name] < low:
             raise JaxrecoError(f"{name} is {options[name]}: give at least {low}.")

@@ -13,13 +13,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxreco.learning.config import TrainConfig
 from jaxreco.learning.credit import OUTCOMES, Batch, credit
 from jaxreco.learning.objective import clipped_surrogate, divergence, score_function
-from jaxreco.rollout import TILE, Rollout, Trajectory, devices_for, initial, mesh, rollout
+from jaxreco.learning.passes import learning_devices, optimiser, passes
+from jaxreco.rollout import Rollout, Trajectory, initial, mesh, rollout
 from jaxreco.struct import Struct
 
 Array = jax.Array
@@ -36,30 +36,17 @@ class Learner(Struct):
     reference: Any  # the network that training began with; None where nothing holds the policy to it
 
 
-def optimiser(config: TrainConfig) -> optax.GradientTransformation:
-    """Adam with gradient clipping and a linear decay."""
-    steps = config.updates * config.epochs * config.minibatches
-    rate = optax.linear_schedule(config.learning_rate, 0.1 * config.learning_rate, steps)
-    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(rate, eps=1e-5))
-
-
 def begin(key: Array, env: Any, params: Any, agent: Any, agent_params: Any, config: TrainConfig) -> Learner:
     """The learner before its first block. The key draws the users; pass the same one to every `block`."""
     run = initial(key, env, params, agent, agent_params, users=config.users)
     learned = (agent_params, optimiser(config).init(agent_params.net), jnp.zeros(OUTCOMES), jnp.int32(0))
     # Where a block leaves it: a learner that lies elsewhere would have the second block compiled anew.
-    devices = _learning_devices(config, agent)
+    devices = learning_devices(config, agent)
     if devices > 1:
         learned = jax.device_put(learned, NamedSharding(mesh(devices), PartitionSpec()))
     agent_params, opt_state, worth, update = learned
     reference = jax.tree.map(jnp.copy, agent_params.net) if config.kl else None  # a block is given its learner's memory
     return Learner(agent_params, opt_state, run, worth, update, reference)
-
-
-def _learning_devices(config: TrainConfig, agent: Any) -> int:
-    """Devices that share an update: as many as the rollout has, if users and minibatches can be shared out."""
-    devices = devices_for(config.users, int(getattr(agent, "tile", TILE)))
-    return devices if config.users % (devices * config.minibatches) == 0 else 1
 
 
 @functools.partial(jax.jit, static_argnames=("env", "agent", "config"), donate_argnames=("learner",))
@@ -136,35 +123,16 @@ def _learn(
     config: TrainConfig,
     progress: Array,
 ) -> tuple[Any, Any, dict[str, Array]]:
-    """`epochs` passes over the batch, each in another order of users; users are shared out over the devices."""
+    """`epochs` passes over the batch."""
     entropy_weight = config.entropy + (config.entropy_end - config.entropy) * progress
-    devices = _learning_devices(config, agent)  # as the rollout: one program, one mesh
 
-    def learn(key: Array, agent_params: Any, opt_state: Any, batch: Batch, memory: Any) -> Any:
-        def step(carry: tuple[Any, Any], users: Array) -> tuple[tuple[Any, Any], dict[str, Array]]:
-            net, opt_state = carry
-            part, context = jax.tree.map(lambda x: x[users], (batch, memory))
-            gradient = jax.grad(_loss, has_aux=True)(
-                net, agent_params, part, context, catalog, agent, config, entropy_weight
-            )
-            grads, losses = jax.lax.pmean(gradient, "users") if devices > 1 else gradient
-            updates, opt_state = optimiser(config).update(grads, opt_state, net)
-            return (optax.apply_updates(net, updates), opt_state), losses
+    def loss(net: Any, part: tuple[Batch, Any], same: Any) -> tuple[Array, dict[str, Array]]:
+        agent_params, catalog, entropy_weight = same
+        return _loss(net, agent_params, *part, catalog, agent, config, entropy_weight)
 
-        if devices > 1:
-            key = jax.random.fold_in(key, jax.lax.axis_index("users"))
-        keys = jax.random.split(key, config.epochs)
-        order = jax.vmap(lambda k: jax.random.permutation(k, config.users // devices))(keys)
-        order = order.reshape(config.epochs * config.minibatches, -1)
-        (net, opt_state), losses = jax.lax.scan(step, (agent_params.net, opt_state), order)
-        return net, opt_state, jax.tree.map(jnp.mean, losses)
-
-    if devices > 1:
-        split, whole = PartitionSpec("users"), PartitionSpec()
-        learn = jax.shard_map(
-            learn, mesh=mesh(devices), in_specs=(whole, whole, whole, split, split), out_specs=whole, check_vma=False
-        )
-    net, opt_state, losses = learn(key, agent_params, opt_state, batch, memory)
+    devices = learning_devices(config, agent)
+    same = (agent_params, catalog, entropy_weight)
+    net, opt_state, losses = passes(key, agent_params.net, opt_state, (batch, memory), same, loss, config, devices)
     return agent_params.replace(net=net), opt_state, losses
 
 

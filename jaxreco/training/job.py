@@ -23,6 +23,8 @@ KEYS = {
     "table": 3,
     "sessions": 4,
     "watch": 5,
+    "teacher": 6,
+    "lessons": 7,
 }  # every use of the seed has its own key
 
 

@@ -6,19 +6,23 @@ import dataclasses
 import pathlib
 from typing import Any
 
+from rich.console import Console
+
 from jaxreco import provenance
 from jaxreco import run as runs
 from jaxreco.learning import checkpoint
 from jaxreco.run import Run
 from jaxreco.training.job import Job, with_seed
 from jaxreco.training.state import Training
+from jaxreco.training.taught import refuse, taught
 from jaxreco.training.weights import begun_from
 
 
 def new(job: Job, folder: pathlib.Path) -> Run:
     """A new run. Its folder is made last, when all that was asked for has proved possible."""
     runs.refuse(folder)
-    _begin(job)
+    refuse(job.config, job.params)
+    _at_first(job).begin()
     return runs.create(folder, {**job.config, "commit": provenance.commit(), "versions": provenance.versions()})
 
 
@@ -34,14 +38,15 @@ def each(run: Run, job: Job) -> list[tuple[Job, Run]]:
     return found
 
 
-def take_up(job: Job, run: Run) -> tuple[Training, list[str]]:
+def take_up(job: Job, run: Run, console: Console) -> tuple[Training, list[str]]:
     """The run as its last checkpoint left it, or as it begins, and warnings; what was written after that is forgotten.
 
-    A run that begins has a checkpoint of no block: whatever it began with may change, it goes on from there.
+    A run that begins has a checkpoint of no block: whatever it began with may change, it goes on from there. Lessons come before.
     """
     warnings: list[str] = []
     if checkpoint.latest(run.checkpoint) is None:
-        state = _begin(job)
+        first = _at_first(job)
+        state = (taught(first, run, console) if job.config.get("teacher") else first).begin()
         checkpoint.save(run.checkpoint, state, job.meta())
     else:
         state, warnings = checkpoint.restore(run.checkpoint, job.begin(), job.meta())
@@ -63,6 +68,7 @@ def trained(job: Job, run: Run) -> tuple[Any, int, list[str]]:
     return best.agent_params, int(best.update), warnings
 
 
-def _begin(job: Job) -> Training:
+def _at_first(job: Job) -> Job:
+    """The job with the weights that it was asked to begin with."""
     start = job.config.get("from")
-    return (begun_from(job, pathlib.Path(start)) if start else job).begin()
+    return begun_from(job, pathlib.Path(start)) if start else job

@@ -47,5 +47,9 @@ def _same_items(params: Any, found: dict[str, np.ndarray]) -> bool:
     """Whether the arrays of an agent are about the items that `params` are about."""
     if not all(hasattr(params, name) for name in OF_ITEMS):
         return False
-    now = {"near": params.near, "tag_category": params.tag_category, "described.membership": params.described.membership}
+    now = {
+        "near": params.near,
+        "tag_category": params.tag_category,
+        "described.membership": params.described.membership,
+    }
     return all(name in found and np.array_equal(found[name], leaf) for name, leaf in now.items())
