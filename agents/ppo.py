@@ -28,7 +28,7 @@ from jaxreco.content.anchors import by_anchors, spread_anchors
 from jaxreco.learning import tastes as taste_rules
 from jaxreco.learning.pooled import pooled
 from jaxreco.learning.reputation import Reputation
-from jaxreco.learning.tastes import FRACTION, MORE, OUTCOMES, Belief, Tastes
+from jaxreco.learning.tastes import FRACTION, MORE, OUTCOMES, Belief, Named, Tastes
 from jaxreco.nn import plackett_luce
 from jaxreco.nn.transformer import Block
 from jaxreco.struct import Struct
@@ -110,6 +110,7 @@ class Described(Struct):
     by_feature: Array  # f32[A + FEATURES, I], their transpose
     membership: Array  # f32[C, I], 1 where the item is of the category
     made: Array  # i32[N], items of each creator
+    named: Named  # what can be named
     renown: Array  # f32[2, I], what all users together have found of each item (`learning.reputation`); grows while training
 
 
@@ -337,7 +338,8 @@ def describe(catalog: Catalog, anchors: Array, n_categories: int) -> Described:
     membership = (catalog.category == jnp.arange(n_categories)[:, None]).astype(jnp.float32)
     made = jnp.bincount(catalog.creator, length=int(np.asarray(catalog.creator).max()) + 1)
     renown = jnp.zeros((2, catalog.n_items))
-    return Described(items=items, by_feature=items.T, membership=membership, made=made, renown=renown)
+    named = Named.of(catalog, items)
+    return Described(items=items, by_feature=items.T, membership=membership, made=made, named=named, renown=renown)
 
 
 def met(percept: Percept, catalog: Catalog, n_creators: int) -> Array:
@@ -390,10 +392,11 @@ def words_of(asked: Requests) -> Array:
 
 def sense(agent_params: PPOParams, memory: Any, obs: Observation, catalog: Catalog) -> tuple[Any, Percept]:
     """The memory with what was done and said since the last slate, but for its caches, and what the network perceives."""
-    items = agent_params.described.items
+    described = agent_params.described
     asked = reading.listen(memory.asked, obs, catalog, agent_params.tag_category)
-    taken = lured(memory.taken, memory.tastes.clock, obs, agent_params.described)
-    tastes = taste_rules.believe(taste_rules.learn(memory.tastes, obs, catalog, items), asked, catalog, items)
+    taken = lured(memory.taken, memory.tastes.clock, obs, described)
+    tastes = taste_rules.learn(memory.tastes, obs, catalog, described.items)
+    tastes = taste_rules.believe(tastes, asked, described.named, described.items)
     share = reading.category_share(obs, catalog, agent_params.near.shape[0])
     return memory.replace(tastes=tastes, asked=asked, taken=taken), perceive(obs, tastes, asked, share, taken)
 

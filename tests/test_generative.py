@@ -20,6 +20,7 @@ from jaxreco.agents.generative import Below, Intent
 from jaxreco.base import EMPTY
 from jaxreco.content import semantic_id, store
 from jaxreco.errors import DataError
+from jaxreco.learning.tastes import Named
 from jaxreco.nn import trie
 from jaxreco.rollout import Rollout, rollout
 from jaxreco.talk.grammar import INTENT, KIND
@@ -132,6 +133,7 @@ def below_of(items: np.ndarray, catalog: Any, codes: np.ndarray, level: int) -> 
         by_feature=jnp.asarray(items.T),
         membership=membership,
         made=jnp.ones(3, jnp.int32),
+        named=Named.of(catalog, jnp.asarray(items, jnp.float32)),
         renown=jnp.zeros((2, items.shape[0])),
     )
     return ids, generative.look_below(ids, level, catalog, described)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import Coin, CoinState, coin_world
+from conftest import Coin, CoinState, coin_world, small_catalog
 
 import jaxreco
 from jaxreco import base
@@ -21,6 +21,7 @@ from jaxreco.agents import ppo
 from jaxreco.base import Event, Feedback, Instruction, Trace
 from jaxreco.learning import trainer
 from jaxreco.learning.config import TrainConfig
+from jaxreco.learning.tastes import Named
 from jaxreco.rollout import Rollout, rollout
 from jaxreco.testing import quick_jit
 
@@ -273,6 +274,7 @@ def test_scores_and_their_gradient_are_those_of_the_plain_product(key: Array) ->
         by_feature=items.T,
         membership=jnp.zeros((2, 7)),
         made=jnp.ones(3, jnp.int32),
+        named=Named.of(small_catalog(7), items),
         renown=jnp.zeros((2, 7)),
     )
     taste = jnp.arange(15.0).reshape(3, 5)

@@ -14,7 +14,9 @@ from conftest import coin_world, small_catalog
 from jaxreco.base import CLICK, EMPTY, EXAMINED, Observation
 from jaxreco.content.anchors import DURATION, FEATURES
 from jaxreco.learning import tastes
-from jaxreco.learning.tastes import MORE, OUTCOMES, Belief, Tastes
+from jaxreco.learning.tastes import MORE, OUTCOMES, Belief, Named, Tastes
+from jaxreco.talk.grammar import KIND, Said
+from jaxreco.talk.satisfies import of_target
 
 ITEMS, SLATE, ANCHORS, HISTORY = 12, 3, 2, 60
 LINEAR = ANCHORS + FEATURES
@@ -181,3 +183,18 @@ def test_films_and_clips_teach_alike() -> None:
         seen = Life(catalog, items).turn([1, 2, 3], [EXAMINED | CLICK] * 3, [seconds, 2 * seconds, seconds], 1.0)
         beliefs.append(tastes.learn(Tastes.unknown(Belief.vague(LINEAR + MORE), 2), seen, catalog, items).now.mean)
     np.testing.assert_array_equal(*beliefs)
+
+
+def test_what_is_named_is_described_by_the_mean_of_its_items() -> None:
+    rng = np.random.default_rng(4)
+    tags = jnp.asarray([[0, 2], [2, EMPTY], [EMPTY, EMPTY], *[[3, 0]] * 9], jnp.int32)  # nothing has the second tag
+    catalog, items = small_catalog(ITEMS).replace(tags=tags), rng.normal(size=(ITEMS, LINEAR)).astype(np.float32)
+    named = Named.of(catalog, jnp.asarray(items))
+    number = {"category": 2, "creator": 3, "tag": 4, "item": ITEMS}  # and kinds that name nothing
+    for name, kind in KIND.items():
+        for target in range(-1, number.get(name, 2)):
+            said = Said(jnp.int32(1), jnp.int32(kind), jnp.int32(target), jnp.float32(1.0), jnp.int32(0))
+            member = np.asarray(of_target(said, jnp.arange(ITEMS), catalog)) * (target >= 0)
+            assert member.any() == (name in number and target >= 0 and (name, target) != ("tag", 1))
+            found = named.mean(jnp.int32(kind), jnp.int32(target), jnp.asarray(items))
+            np.testing.assert_allclose(found, member @ items / max(member.sum(), 1.0), atol=1e-6)

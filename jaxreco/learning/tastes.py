@@ -17,9 +17,8 @@ from jaxreco.base import CLICK, EXAMINED, Catalog, Observation
 from jaxreco.content.anchors import DURATION, FEATURES
 from jaxreco.sparse import rarely
 from jaxreco.struct import Struct
-from jaxreco.talk.grammar import CAUSES, INTENT, INTENTS, Said
+from jaxreco.talk.grammar import CAUSES, INTENTS, KIND
 from jaxreco.talk.reading import Requests
-from jaxreco.talk.satisfies import of_target
 
 Array = jax.Array
 
@@ -69,6 +68,39 @@ class Tastes(Struct):
     def session(self) -> Array:
         """f32[OUTCOMES, R]: how weights differ, in this session, from what lasts."""
         return self.now.mean - self.lasting.mean
+
+
+class Named(Struct):
+    """Mean descriptions of what can be named, worked out once: to look through a large catalog takes longer than all else in a turn."""
+
+    category: Array  # f32[C, linear]
+    tag: Array  # f32[N, linear]
+    creator: Array  # f32[N, linear]
+
+    @classmethod
+    def of(cls, catalog: Catalog, items: Array) -> Named:
+        """On the host. items f32[I, linear], descriptions."""
+        labels = {"category": catalog.category[:, None], "tag": catalog.tags, "creator": catalog.creator[:, None]}
+        return cls(**{name: _means(np.asarray(label), np.asarray(items)) for name, label in labels.items()})
+
+    def mean(self, kind: Array, target: Array, items: Array) -> Array:
+        """f32[linear]: of what a target i32[] of a kind i32[] names; 0 of nothing. items f32[I, linear]."""
+        found = jnp.zeros(items.shape[1])
+        for name, table in {**vars(self), "item": items}.items():
+            row = table[jnp.clip(target, 0, table.shape[0] - 1)]
+            found = jnp.where((kind == KIND[name]) & (target >= 0), row, found)
+        return found
+
+
+def _means(label: np.ndarray, items: np.ndarray) -> Array:
+    """f32[N, linear]: the mean description of each label's items. label i32[I, G], EMPTY for none."""
+    size = max(int(label.max()) + 1, 1)
+    total, count = np.zeros((size, items.shape[1])), np.zeros((size, 1))
+    for column in label.T:
+        there = column >= 0
+        np.add.at(total, column[there], items[there])
+        np.add.at(count, column[there], 1.0)
+    return jnp.asarray(total / np.maximum(count, 1.0), jnp.float32)
 
 
 def learn(tastes: Tastes, obs: Observation, catalog: Catalog, items: Array) -> Tastes:
@@ -130,22 +162,19 @@ def observed(belief: Belief, rows: Array, outcome: Array) -> Belief:
     return Belief(belief.mean + surprise.T @ scaled, belief.covariance - scaled.T @ known)
 
 
-def believe(tastes: Tastes, asked: Requests, catalog: Catalog, items: Array) -> Tastes:
+def believe(tastes: Tastes, asked: Requests, named: Named, items: Array) -> Tastes:
     """What was just said of lasting tastes is worth some slots each: more rows of the regression (see TELLS)."""
     names = jnp.append(asked.intent[0] > 0, asked.item[1:] >= 0)
     told = jnp.asarray(_TELLS)[asked.word] * names * (asked.age == 0)
-    return tastes.replace(now=rarely(jnp.any(told != 0), _told, tastes.now, asked, told, tastes.now, catalog, items))
+    return tastes.replace(now=rarely(jnp.any(told != 0), _told, tastes.now, asked, told, tastes.now, named, items))
 
 
-def _told(asked: Requests, told: Array, belief: Belief, catalog: Catalog, items: Array) -> Belief:
+def _told(asked: Requests, told: Array, belief: Belief, named: Named, items: Array) -> Belief:
     """The belief after what was said. told f32[REQUESTS], slots, negative for what is unwanted.
 
     The regressors are the mean of what was named; the outcome is an item enjoyed to the end, or one skipped.
     """
-    target = Said(jnp.int32(INTENT["more"]), asked.target_kind[0], asked.target[0], jnp.float32(1.0), jnp.int32(0))
-    member = of_target(target, jnp.arange(catalog.n_items), catalog)
-    mean = member @ items / jnp.maximum(jnp.sum(member), 1e-6)
-    rows = items[jnp.maximum(asked.item, 0)].at[0].set(mean)
+    rows = items[jnp.maximum(asked.item, 0)].at[0].set(named.mean(asked.target_kind[0], asked.target[0], items))
     rows = jnp.concatenate([rows, jnp.ones((rows.shape[0], 1)), jnp.zeros((rows.shape[0], MORE - 1))], axis=-1)
     often = jnp.sqrt(jnp.abs(told))  # n slots of the same are one slot of sqrt(n) times as much
     return observed(belief, often[:, None] * rows, jnp.broadcast_to(often * (told > 0), (OUTCOMES, told.shape[0])))
