@@ -22,11 +22,13 @@ from jaxreco import files
 from jaxreco.benchmarks import faithfulness, following, trained
 from jaxreco.benchmarks.farmer import Farmer
 from jaxreco.benchmarks.report import Report, Row, over, plain_table
+from jaxreco.benchmarks.retention import LEARNERS
+from jaxreco.errors import JaxrecoError
 from jaxreco.evaluation import Life, live
 from jaxreco.learning.config import TrainConfig
 from jaxreco.names import several
 from jaxreco.population import override
-from jaxreco.registry import make, make_agent
+from jaxreco.registry import agent_factory, make, make_agent
 from jaxreco.report.standing import Estimate, words
 from jaxreco.talk.grammar import INTENTS
 from jaxreco.talk.hearing import HEARINGS
@@ -51,7 +53,8 @@ NO_TRACE, ALOUD = "no_trace", "think_aloud"
 REASONS: dict[str, dict[str, bool]] = {NO_TRACE: {"exposes_trace": False}, ALOUD: {"think_aloud": True}}
 METRICS = ("reward", "sessions_30d")
 TEMPERATURE = 0.2  # of every learning agent when it is evaluated: one for all, so that nothing is chosen for one
-LEARNER = "ppo"
+LEARNER = "ppo"  # unless another is asked for
+OTHERS = ("obedient", "popularity")  # whose following is measured beside it
 MOMENTS = 512  # at most, whose traces are tested
 
 
@@ -60,6 +63,7 @@ class Setting:
     """What all parts of the benchmark share."""
 
     env_id: str
+    learner: str
     data: Any
     world: dict[str, Any]
     users: int
@@ -89,17 +93,22 @@ class Setting:
     def _trained(self, name: str, variant: str, seed: int) -> tuple[Any, Any, Any, Any]:
         env, params = self.make(name, **REASONS.get(variant, {}))
         agent, agent_params = trained.learner(
-            LEARNER, jax.random.key(seed), env, params, self.train,
+            self.learner, jax.random.key(seed), env, params, self.config,
             hearing=variant if variant in HEARINGS else "real",
             folder=self._folder(name, variant, seed),
             say=lambda text: self.say(f"{name}, {variant}, seed {seed}: {text}"),
         )  # fmt: skip
         return env, params, agent, agent_params.replace(temperature=np.float32(TEMPERATURE))
 
+    @property
+    def config(self) -> TrainConfig:
+        """How the learner is trained: as its class says in `training`, else as usual."""
+        return dataclasses.replace(self.train, **getattr(agent_factory(self.learner)(), "training", {}))
+
     def _folder(self, name: str, variant: str, seed: int) -> pathlib.Path | None:
         """Where a trained learner is kept."""
-        made_by = (self.data and str(self.data), sorted(self.world.items()), self.train)
-        return trained.place(self.runs, f"{self.env_id}-{name}-{variant}-{seed}", *made_by)
+        made_by = (self.data and str(self.data), sorted(self.world.items()), self.config)
+        return trained.place(self.runs, f"{self.env_id}-{self.learner}-{name}-{variant}-{seed}", *made_by)
 
     def lives(self, name: str, variant: str) -> list[Life]:
         """The lives of the table, of each seed: other users than those of the training."""
@@ -147,23 +156,35 @@ def run(
     Args:
       quick: three worlds, one seed, 30 updates, 512 users; the protocol is all worlds, 5 seeds, 80 updates, 4,096 users.
       worlds: names of WORLDS with commas, instead of those.
-      agents: "all", or names with commas: those whose following is measured (ppo, obedient, popularity).
+      agents: "all" (ppo, obedient, popularity), or names with commas: those whose following is measured. One of them may learn, such as
+        agentic; then all that is trained is of it, else of ppo.
       runs: folder where trained agents are kept, and looked for. plot: PNG of what words are worth.
       users, seeds, updates: instead of these. data, env, world: the world, its data and its statics.
 
     Raises ValueError for an agent that this benchmark does not measure, or a variant of the world that it does not have.
     """
     began = time.perf_counter()
-    chosen = several(agents, (LEARNER, "obedient", "popularity"), "The benchmark instructions measures no agent")
+    chosen = _chosen(agents)
+    learner = next((name for name in chosen if name in LEARNERS), LEARNER)
     names = QUICK_WORLDS if quick else tuple(WORLDS)
     names = several(worlds, tuple(WORLDS), "The benchmark instructions measures no variant") if worlds else names
     train = TrainConfig(updates=updates or (30 if quick else 80))
     setting = Setting(
-        env, data, world or {}, users or (512 if quick else 4096), seeds or (1 if quick else 5), train, runs, say
+        env,
+        learner,
+        data,
+        world or {},
+        users or (512 if quick else 4096),
+        seeds or (1 if quick else 5),
+        train,
+        runs,
+        say,
     )
     rows: list[Row] = []
     tables = [_worth(setting, names, rows, plot), _reasons(setting, names, rows)]
-    tables += [_following(setting, names, chosen, rows), _farming(setting, rows)]
+    tables += [_following(setting, names, chosen, rows)]
+    if "obedient" in chosen:  # of which the farmer is a version
+        tables.append(_farming(setting, rows))
     notes = [_faithful(setting, rows)]
     notes += [
         "Worth: paired differences, over users with one seed, over seeds (Student) with more. At rho 0 and honour_gain 0 "
@@ -174,12 +195,26 @@ def run(
     ]
     if setting.seeds == 1:
         notes.append("One seed: training with another may end elsewhere.")
-    protocol = f"{env}, {setting.users:,} users, {setting.seeds} seed(s), {train.updates} updates of {train.users} users x {train.turns} turns"
+    protocol = f"{learner} in {env}, {setting.users:,} users, {setting.seeds} seed(s), {train.updates} updates of {train.users} users x {train.turns} turns"
     mode = "quick" if quick else "full"
     return Report(
         benchmark="instructions", protocol=protocol, mode=mode, wall_s=time.perf_counter() - began,
         rows=[dataclasses.replace(row, mode=mode, world=env) for row in rows], notes=notes, tables=tables,
     )  # fmt: skip
+
+
+def _chosen(agents: str) -> tuple[str, ...]:
+    """The agents whose following is measured. Raises JaxrecoError for two that learn: what is trained is of one."""
+    usual = (LEARNER, *OTHERS)
+    if agents == "all":
+        return usual
+    chosen = several(agents, (*LEARNERS, *OTHERS), "The benchmark instructions measures no agent")
+    learn = [name for name in chosen if name in LEARNERS]
+    if len(learn) > 1:
+        raise JaxrecoError(
+            f"The benchmark instructions trains one agent, not {' and '.join(learn)}: run it once for each."
+        )
+    return chosen
 
 
 # -- worth ---------------------------------------------------------------------------------------------------
@@ -232,7 +267,7 @@ def _gain(setting: Setting, name: str, variant: str, than: str, rows: list[Row])
     for metric in METRICS:
         one, other = (_columns(setting.lives(name, v), metric) for v in (variant, than))
         gains[metric] = over(one - other)
-        against = f"{LEARNER} ({_protocol(name, than)})"
+        against = f"{setting.learner} ({_protocol(name, than)})"
         rows.append(_row(setting, metric, gains[metric], _protocol(name, variant), against=against))
     gain, base = gains["reward"], float(_columns(setting.lives(name, than), "reward").mean())
     return f"{words(gain, sign=True)} {gain.verdict}", f"{100 * gain.low / base:+.1f} {100 * gain.high / base:+.1f}"
@@ -275,10 +310,10 @@ def _following(setting: Setting, names: tuple[str, ...], chosen: tuple[str, ...]
     shown: dict[str, dict[str, Estimate]] = {}
     for name in chosen:
         shown |= _followed(setting, "default", "real", name, rows)
-    if LEARNER in chosen:
+    if setting.learner in chosen:
         others = [("default", hearing) for hearing in HEARINGS[1:]]
         for world, hearing in [*others, *((name, "real") for name in names if name in FOLLOW_WORLDS[1:])]:
-            _followed(setting, world, hearing, LEARNER, rows)
+            _followed(setting, world, hearing, setting.learner, rows)
     table = plain_table("intent", *(name.replace("@", "\n@") for name in shown), words=1, title="Following")
     for intent in (*INTENTS[1:], "macro"):
         table.add_row(intent, *(_hundredths(column.get(intent)) for column in shown.values()))
@@ -289,7 +324,7 @@ def _following(setting: Setting, names: tuple[str, ...], chosen: tuple[str, ...]
 
 def _followed(setting: Setting, world: str, hearing: str, name: str, rows: list[Row]) -> dict[str, dict[str, Estimate]]:
     """The columns of an agent, for the next slate and for the next three, by intent. Learners: over their seeds."""
-    seeds = setting.seeds if name == LEARNER else 1
+    seeds = setting.seeds if name == setting.learner else 1
     users = min(setting.users, 512)
     found: dict[str, list[dict[str, Estimate]]] = {name: [], f"{name}@3": []}
     for seed in range(seeds):
@@ -322,7 +357,7 @@ def _hundredths(estimate: Estimate | None) -> str:
 
 def _agent(setting: Setting, world: str, hearing: str, name: str, seed: int = 0) -> tuple[Any, Any, Any, Any]:
     """(env, params, agent, agent_params) in a world."""
-    if name == LEARNER:
+    if name == setting.learner:
         return setting.trained(world, hearing, seed)
     env, params = setting.make(world)
     return (env, params, *make_agent(name, jax.random.key(0), env, params))
@@ -359,7 +394,7 @@ def _farming(setting: Setting, rows: list[Row]) -> Any:
 def _faithful(setting: Setting, rows: list[Row]) -> str:
     """How often the cause that a trace names is the one whose removal lowers the urge most."""
     setting.say("faithfulness of traces")
-    env, params, agent, agent_params = _agent(setting, "default", "real", LEARNER)
+    env, params, agent, agent_params = _agent(setting, "default", "real", setting.learner)
     case = faithfulness.cases(jax.random.key(8), env, params, agent, agent_params)
     some = np.sort(np.random.default_rng(0).permutation(len(case.named))[:MOMENTS])
     case = jax.tree.map(lambda x: x[some], case)
@@ -367,15 +402,15 @@ def _faithful(setting: Setting, rows: list[Row]) -> str:
     found = Estimate(*faithfulness.share_of_faithful(right, case.user))
     users = len(np.unique(case.user))
     rows.append(_row(setting, "faithful", found, "rho1", users=users, seeds=1))
-    return f"Faithful traces: {words(found)} of {len(right)} moments of {users} users, rho 1, under {LEARNER}."
+    return f"Faithful traces: {words(found)} of {len(right)} moments of {users} users, rho 1, under {setting.learner}."
 
 
 def _row(
-    setting: Setting, metric: str, found: Estimate, protocol: str, *, agent: str = LEARNER, against: str | None = None,
+    setting: Setting, metric: str, found: Estimate, protocol: str, *, agent: str | None = None, against: str | None = None,
     users: int | None = None, seeds: int | None = None,
 ) -> Row:  # fmt: skip
     dataset = pathlib.Path(setting.data).name if setting.data else None
     return Row(
-        metric, found.value, found.low, found.high, dataset=dataset, protocol=protocol, agent=agent, against=against,
+        metric, found.value, found.low, found.high, dataset=dataset, protocol=protocol, agent=agent or setting.learner, against=against,
         n_users=users or setting.users, n_seeds=seeds or setting.seeds,
     )  # fmt: skip

@@ -15,7 +15,9 @@ import jaxreco
 from jaxreco import names
 from jaxreco.benchmarks import faithfulness, following, instructions, report
 from jaxreco.benchmarks.farmer import Farmer
+from jaxreco.errors import JaxrecoError
 from jaxreco.evaluation import live
+from jaxreco.learning.config import TrainConfig
 from jaxreco.talk.grammar import CAUSE, INTENT
 
 
@@ -93,6 +95,23 @@ def test_the_farmer_does_annoy() -> None:
     assert set(np.asarray(slate).tolist()) == set(least.tolist())
 
 
+def test_one_agent_learns_and_it_is_the_one_that_is_named() -> None:
+    assert instructions._chosen("all") == ("ppo", "obedient", "popularity")
+    assert set(instructions._chosen("popularity,agentic")) == {"agentic", "popularity"}
+    with pytest.raises(JaxrecoError, match="trains one agent, not ppo and agentic"):
+        instructions._chosen("ppo,agentic")
+    with pytest.raises(ValueError, match="Did you mean agentic"):
+        instructions._chosen("agentik")
+    setting = instructions.Setting(
+        "Feed-v0", "grpo", None, {}, 8, 1, TrainConfig(updates=2), pathlib.Path("runs"), print
+    )
+    assert setting.config.objective == "grpo"
+    assert setting.config.updates == 2
+    folder = setting._folder("default", "masked", 0)
+    assert folder is not None
+    assert folder.name.startswith("Feed-v0-grpo-default-masked-0")
+
+
 @pytest.mark.slow
 def test_traces_name_the_cause_whose_removal_helps_most() -> None:
     env, params = jaxreco.make("Feed-v0")
@@ -140,7 +159,7 @@ def test_the_interval_of_faithfulness_is_over_users() -> None:
 def test_a_kept_learner_is_that_of_its_world_data_and_training(tmp_path: pathlib.Path) -> None:
     def folder(data: Any = None, world: dict[str, Any] | None = None, updates: int = 3, runs: Any = tmp_path) -> Any:
         config = instructions.TrainConfig(updates=updates)
-        setting = instructions.Setting("Feed-v0", data, world or {}, 8, 1, config, runs, lambda text: None)
+        setting = instructions.Setting("Feed-v0", "ppo", data, world or {}, 8, 1, config, runs, lambda text: None)
         return setting._folder("default", "real", 0)
 
     other = {folder(), folder(data="ml-100k"), folder(world={"seed": 1}), folder(updates=4)}
