@@ -131,7 +131,8 @@ def _cases(
         heard = before.instruction if texts is None else _by_text(before.instruction, texts)
         lanes = lanes.replace(state=before.replace(instruction=heard, trace=quiet))
         lanes, memory, slate, _ = stage.turn(lanes, memory)
-        judged = _judged(jax.random.fold_in(stage.key, turn), before, slate, params, env)
+        # From the host: a program over arrays that are shared out would wait for another device, which may wait for the turn's.
+        judged = _judged(jax.random.fold_in(stage.key, turn), *jax.device_get((before, slate)), params, env)
         intent, did, chance = (np.asarray(x)[:users] for x in (before.instruction.intent, *judged))
         spoke = np.flatnonzero(intent > 0)
         found.append(np.stack([intent[spoke], spoke, did[spoke], chance[spoke]]))

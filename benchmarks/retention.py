@@ -309,7 +309,9 @@ def _draw(path: pathlib.Path, worlds: dict[str, dict[str, Kept]]) -> None:
             x, y = (float(kept[m].mean()) for m in ("ndcg", "sessions_30d"))
             kind = "C1" if name in LEARNERS else "0.6" if name in ORACLES else "C0"
             axes.scatter(x, y, color=kind, s=28, zorder=2)
-            beside, side = (((-5, 5), "right"), ((5, -11), "left"))[at % 2]  # so that the names of neighbours keep apart
+            beside, side = (((-5, 5), "right"), ((5, -11), "left"))[
+                at % 2
+            ]  # so that the names of neighbours keep apart
             axes.annotate(name, (x, y), xytext=beside, textcoords="offset points", fontsize=8, ha=side)
         axes.set_xlabel("NDCG of slates by tastes")
         axes.set_ylabel("sessions in 30 days")

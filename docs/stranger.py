@@ -111,7 +111,7 @@ def _after(memory: Guess, matches: Array, obs: Observation, params: Any) -> Arra
 
 
 def main() -> None:
-    """Print minutes and sessions in 30 days beside those of the oracle that knows, as a Markdown table."""
+    """Print minutes and sessions in 30 days between those of the best single list and of the oracle that knows, as a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("world", nargs="?", default="MovieLens-v0")
     parser.add_argument("--data")
@@ -120,12 +120,20 @@ def main() -> None:
     env, params = jaxreco.make(args.world, **({"data": args.data} if args.data else {}))
     taste = params.user.population.traits.taste
     matches = jnp.einsum("pmd,id->pmi", taste, params.catalog.embedding)
-    oracle = jaxreco.make_agent("oracle_greedy", jax.random.key(0), env, params)
+    made = {name: jaxreco.make_agent(name, jax.random.key(0), env, params) for name in ("static", "oracle_greedy")}
+    rows = {
+        "nobody in particular": made["static"],
+        "somebody of the population": (Stranger(env.slate_size), matches),
+        "whom it knows": made["oracle_greedy"],
+    }
     print("| who is served | minutes in 30 days | sessions |\n|---|--:|--:|")
-    for name, agent in (("known", oracle), ("somebody of the population", (Stranger(env.slate_size), matches))):
+    means = []
+    for name, agent in rows.items():
         life = live(jax.random.key(5), env, params, *agent, users=args.users)
         mean, low, high = interval(life.column("reward"))
+        means.append(mean)
         print(f"| {name} | {mean:.0f} ±{(high - low) / 2:.0f} | {life.column('sessions_30d').mean():.1f} |", flush=True)
+    print(f"\nScore between the first and the last: {(means[1] - means[0]) / (means[2] - means[0]):.2f}")
 
 
 if __name__ == "__main__":
