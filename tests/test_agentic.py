@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from typing import Any
 
 import chex
@@ -152,3 +153,42 @@ def test_they_are_drawn_as_often_as_they_should(key: Array) -> None:
         expected = float(jnp.exp(jnp.sum(plackett_luce.log_prob_few(logits, jnp.asarray(slate), kinds)[0])))
         assert np.mean((slates == slate).all(axis=1)) == pytest.approx(expected, abs=0.012)
     assert (slates != 3).all()
+
+
+def made_in(jaxpr: Any) -> set[int]:
+    """The lengths of all that a program makes, branches and loops included."""
+    found = set()
+    for equation in jaxpr.eqns:
+        found |= {size for out in equation.outvars for size in getattr(out.aval, "shape", ())}
+        for inner in jax.tree.leaves(equation.params, is_leaf=lambda x: hasattr(x, "eqns") or hasattr(x, "jaxpr")):
+            if hasattr(inner, "eqns") or hasattr(inner, "jaxpr"):
+                found |= made_in(getattr(inner, "jaxpr", inner))
+    return found
+
+
+def test_a_turn_makes_nothing_as_long_as_the_catalog(key: Array) -> None:
+    """What it looks at is found by a beam, and what is named is described beforehand: a million items cost little more."""
+    items = 3001
+    env, params = jaxreco.make("Feed-v0", n_items=items, n_creators=30, n_users=64, slate_size=4, history_length=12)
+    obs, _ = env.reset(key, params)
+    for name, looks in (("agentic", False), ("ppo", True)):
+        agent, agent_params = jaxreco.make_agent(name, key, env, params)
+        act = jax.make_jaxpr(agent.act)(key, agent_params, agent.reset(agent_params), obs, params.catalog)
+        assert (items in made_in(act.jaxpr)) == looks, name
+        assert 4 in made_in(act.jaxpr)
+
+
+@pytest.mark.slow
+def test_a_turn_costs_little_more_with_a_hundred_times_the_items(key: Array) -> None:
+    def seconds(n_items: int) -> float:
+        env, params = jaxreco.make("Feed-v0", n_items=n_items)
+        agent, agent_params = jaxreco.make_agent("agentic", key, env, params)
+        start = rollout(key, env, params, agent, agent_params, users=128, turns=16)
+        times = []
+        for _ in range(6):
+            began = time.perf_counter()
+            jax.block_until_ready(rollout(key, env, params, agent, agent_params, users=128, turns=16, start=start))
+            times.append(time.perf_counter() - began)
+        return min(times[1:])  # the first is compiled
+
+    assert seconds(100_000) < 4.0 * seconds(1_000)
