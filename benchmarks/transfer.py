@@ -231,9 +231,9 @@ class Watched:
     def __call__(self, before: Lanes, after: Lanes, info: dict[str, Any]) -> None:
         """Add a turn of first episodes."""
         del after
-        self.seen = _watch(
-            self.seen, before.user, before.finished, info["feedback"].slate, info["mind"]["trust"], self._clickbait
-        )
+        turn = (before.user, before.finished, info["feedback"].slate, info["mind"]["trust"])
+        # From the host: a program over arrays that are shared out would wait for another device, which may wait for the next turn's.
+        self.seen = _watch(self.seen, *jax.device_get(turn), self._clickbait)
 
 
 @jax.jit
