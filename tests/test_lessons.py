@@ -147,7 +147,7 @@ def test_lessons_are_decided_by_their_key(key: Array) -> None:
     agent, agent_params = learner(key, env, params)
     short = dataclasses.replace(SMALL, updates=2)
 
-    def weights(key: Array) -> Array:
+    def weights(key: Array) -> np.ndarray:
         after = lessons.learn(key, env, params, (agent, agent_params), (Clicks(), None), short)
         return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(after.net)])
 
