@@ -17,6 +17,7 @@ from jaxreco.errors import JaxrecoError
 from jaxreco.learning import checkpoint
 from jaxreco.learning.config import TrainConfig
 from jaxreco.learning.trainer import begin, block
+from jaxreco.struct import Struct
 
 TINY = dict(width=16, layers=1, heads=2, window=4)
 CONFIG = TrainConfig(updates=4, users=8, turns=4, epochs=2, minibatches=8)  # as test_train_cli has it: compiled once
@@ -68,6 +69,22 @@ def test_a_resumed_run_equals_an_uninterrupted_one(job, halfway, tmp_path):
     compiled = programs()
     assert bits(job.go(restored, 2)) == bits(job.go(job.fresh(), 4))
     assert programs() == compiled
+
+
+class Held(Struct):
+    update: Any
+    empty: Any
+    full: Any
+
+
+def test_arrays_without_numbers_come_back_too(tmp_path):
+    """Such as the state of users who ask for nothing; Orbax stores none."""
+    held = Held(np.int32(3), np.zeros((8, 0), np.int32), np.arange(3.0, dtype=np.float32))
+    checkpoint.save(tmp_path, held, {})
+    found, _ = checkpoint.restore(tmp_path, jax.tree.map(np.zeros_like, held), {})
+    jax.tree.map(np.testing.assert_array_equal, found, held)
+    assert (found.empty.shape, found.empty.dtype) == ((8, 0), np.int32)
+    assert checkpoint.leaves(tmp_path)["empty"].shape == (8, 0)
 
 
 def test_only_the_last_two_are_kept(job, halfway, tmp_path):

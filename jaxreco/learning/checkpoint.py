@@ -224,7 +224,8 @@ def _read(folder: pathlib.Path, update: int, shapes: list[Any]) -> list[Any]:
 
     with _manager(folder) as manager:
         found = manager.restore(update, args=ocp.args.StandardRestore(_leaves(shapes)))
-    return [found[name] for name in sorted(found)]
+    empty = (jnp.zeros(shape.shape, shape.dtype) for shape in shapes if not shape.size)
+    return [found[_name(i)] if shape.size else next(empty) for i, shape in enumerate(shapes)]
 
 
 def _shape(leaf: Any) -> Any:
@@ -261,12 +262,18 @@ def _here() -> Any:
 
 
 def _leaves(learner: Any) -> dict[str, Any]:
-    """Leaves by their place in the order; what Orbax stores must be arrays, not NumPy scalars."""
+    """Leaves by their place in the order; what Orbax stores must be arrays, not NumPy scalars, and none without numbers."""
 
     def array(leaf: Any) -> Any:
         return leaf if isinstance(leaf, jax.ShapeDtypeStruct) else jnp.asarray(leaf)
 
-    return {f"{i:05d}": array(leaf) for i, leaf in enumerate(jax.tree.leaves(learner))}
+    arrays = [array(leaf) for leaf in jax.tree.leaves(learner)]
+    return {_name(i): leaf for i, leaf in enumerate(arrays) if leaf.size}
+
+
+def _name(place: int) -> str:
+    """Under which Orbax stores a leaf."""
+    return f"{place:05d}"
 
 
 def _digest(agent_name: str) -> str | None:
