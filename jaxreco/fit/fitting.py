@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -18,9 +19,11 @@ from flax import nnx
 
 from jaxreco.data.log import Log
 from jaxreco.errors import DataError, JaxrecoError
+from jaxreco.fit import divergence, feedback, objective
 from jaxreco.fit import events as reading
-from jaxreco.fit import feedback, objective
+from jaxreco.fit.divergence import Anchor
 from jaxreco.fit.events import Events, Scale, Windows
+from jaxreco.fit.states import item_at, states_of
 from jaxreco.struct import Struct
 from jaxreco.users.network import ItemTable, NetworkConfig, UserNetwork, rows_of
 
@@ -89,6 +92,7 @@ class Task(NamedTuple):
     known: Array  # bool[I], items that those fitted to took
     share: Array  # f32[I], by which items are drawn
     scale: Scale
+    anchor: Anchor | None = None  # what a network that goes on learning is held to
 
 
 def usual(log: Log, network: dict[str, Any], fit: dict[str, Any]) -> tuple[NetworkConfig, FitConfig]:
@@ -121,32 +125,55 @@ def prepare(
     """
     log = reading.taken(log)
     people = np.flatnonzero(np.diff(log.bounds) > 0)
-    fitted, held = reading.parted(people, config.held_back, seed)
-    if len(fitted) < 2:
+    parts = reading.parted(people, config.held_back, seed)
+    if len(parts[0]) < 2:
         raise DataError(f"{log.name} has {len(people)} people with events, and a fit needs 3: give more.")
     if content is not None and len(content) != log.n_items:
         raise DataError(f"The content is of {len(content):,} items and {log.name} has {log.n_items:,}: encode its own.")
-    theirs = log.rows(np.isin(log.user, fitted))
-    count = np.bincount(theirs.item, minlength=log.n_items).astype(np.float32)
-    scale = Scale.of(theirs)
+    theirs = log.rows(np.isin(log.user, parts[0]))
+    count = counts(log, parts[0])
     content = np.zeros((log.n_items, 0), np.float32) if content is None else np.asarray(content, np.float32)
     heads = feedback.classes(theirs)
     model = UserNetwork(network, log.n_items, content.shape[1], len(reading.FEATURES), heads, rngs=nnx.Rngs(key))
     model.bias[...] = jnp.log((count + 1.0) / (count + 1.0).sum())
     for name, begins in feedback.usual(theirs, heads).items():
         model.feedback[name].usual[...] = jnp.asarray(begins)
-    share = (count + 1.0) ** SMOOTHING
+    return task_of(log, model, parts, content, count > 0, Scale.of(theirs))
+
+
+def task_of(
+    log: Log,
+    model: UserNetwork,
+    parts: tuple[np.ndarray, np.ndarray],
+    content: np.ndarray,
+    known: np.ndarray,
+    scale: Scale,
+    anchor: Anchor | None = None,
+) -> Task:
+    """The task of fitting a network, as it is, to a log in which every row is an event (`events.taken`).
+
+    Args: parts: who is fitted to and who is held back. content f32[I, D]. known bool[I]. The others as in `Task`.
+    """
+    fitted, held = parts
+    share = (counts(log, fitted) + 1.0) ** SMOOTHING
+    heads = {name: head.classes for name, head in model.feedback.items()}
     return Task(
         network=model,
         events=jax.tree.map(jnp.asarray, reading.events(log, scale, heads)),
-        train=reading.windows(log, fitted, network.window),
-        held_back=reading.windows(log, held, network.window),
-        people=(fitted, held),
+        train=reading.windows(log, fitted, model.config.window),
+        held_back=reading.windows(log, held, model.config.window),
+        people=parts,
         content=jnp.asarray(content),
-        known=jnp.asarray(count > 0),
+        known=jnp.asarray(known),
         share=jnp.asarray(share / share.sum()),
         scale=scale,
+        anchor=anchor,
     )
+
+
+def counts(log: Log, people: np.ndarray) -> np.ndarray:
+    """f32[I]: how often people i64[V] took each item."""
+    return np.bincount(log.item[np.isin(log.user, people)], minlength=log.n_items).astype(np.float32)
 
 
 def begin(task: Task, config: FitConfig) -> Fitter:
@@ -197,10 +224,11 @@ def epoch(key: Array, task: Task, fitter: Fitter, config: FitConfig) -> tuple[Fi
     chosen = np.resize(order, number * config.batch).reshape(number, config.batch)
     batches = jax.tree.map(jnp.asarray, task.train.rows(chosen))
     graph = nnx.graphdef(task.network)
-    given = (task.events, task.content, task.known, task.share)
+    anchor = task.anchor if task.anchor is not None and task.anchor.weight > 0.0 else None
+    given = (task.events, task.content, task.known, task.share, anchor)
     params, opt_state, loss = _learn(step_key, graph, fitter.params, fitter.opt_state, batches, given, config)
-    nats = foreseen(graph, params, task, task.held_back, config)
-    nll = sum(nats.values(), jnp.float32(0.0))
+    figures = held_back(graph, params, task, config)
+    nll = figures["held_back_nll"]
     better = nll < fitter.best_nll
     update = fitter.update + 1
     return Fitter(
@@ -208,10 +236,10 @@ def epoch(key: Array, task: Task, fitter: Fitter, config: FitConfig) -> tuple[Fi
         opt_state=opt_state,
         best=jax.tree.map(lambda new, old: jnp.where(better, new, old), params, fitter.best),
         best_nll=jnp.where(better, nll, fitter.best_nll).astype(jnp.float32),
-        best_items=jnp.where(better, nats["item"], fitter.best_items).astype(jnp.float32),
+        best_items=jnp.where(better, figures["nll_item"], fitter.best_items).astype(jnp.float32),
         best_epoch=jnp.where(better, update, fitter.best_epoch),
         update=update,
-    ), {"loss": float(loss), "held_back_nll": float(nll), **{f"nll_{name}": float(x) for name, x in nats.items()}}
+    ), {"loss": float(loss), **{name: float(each) for name, each in figures.items()}}
 
 
 def is_over(fitter: Fitter, config: FitConfig) -> bool:
@@ -220,17 +248,37 @@ def is_over(fitter: Fitter, config: FitConfig) -> bool:
     return done >= config.epochs or (done - int(fitter.best_epoch) >= config.patience)
 
 
+def held_back(graph: Any, params: Any, task: Task, config: FitConfig) -> dict[str, Array]:
+    """f32[] each: nats an event of people held back, in all and by what they are of, and `kl` where the task has an anchor."""
+    nats = foreseen(graph, params, task, task.held_back, config)
+    found = {"held_back_nll": sum(nats.values(), jnp.float32(0.0)), **{f"nll_{name}": x for name, x in nats.items()}}
+    return found if task.anchor is None else {**found, "kl": moved(graph, params, task, task.held_back, config)}
+
+
 def foreseen(graph: Any, params: Any, task: Task, windows: Windows, config: FitConfig) -> dict[str, Array]:
     """f32[] each: nats an event of some windows, of which item was taken, over the whole catalog, and of each head."""
-    total, count = jnp.zeros(1 + len(task.events.said)), jnp.float32(0.0)
-    for at in range(0, len(windows.start), config.batch):
-        chosen = np.arange(at, at + config.batch)
+    given = (task.events, task.content, task.known)
+    mean = _over(windows, config.batch, lambda part: _foreseen(graph, params, part, given, config.horizon))
+    return dict(zip(("item", *sorted(task.events.said)), -mean, strict=True))
+
+
+def moved(graph: Any, params: Any, task: Task, windows: Windows, config: FitConfig) -> Array:
+    """f32[]: KL(anchor || now), nats an event of some windows, of the item and what was done with it. The task has an anchor."""
+    given = (task.events, task.content, task.known)
+    apart = functools.partial(divergence.of_windows, graph, params, task.anchor)
+    return jnp.sum(_over(windows, config.batch, lambda part: apart(part, given)))
+
+
+def _over(windows: Windows, batch: int, summed: Callable[[Windows], tuple[Array, Array]]) -> Array:
+    """f32[n]: a mean over the events of windows, of sums f32[n] and numbers f32[] of so many windows at a time."""
+    total, number = jnp.float32(0.0), jnp.float32(0.0)
+    for at in range(0, len(windows.start), batch):
+        chosen = np.arange(at, at + batch)
         part = windows.rows(np.minimum(chosen, len(windows.start) - 1))
         part = part._replace(end=np.where(chosen < len(windows.start), part.end, part.start))  # padding is empty
-        given = (task.events, task.content, task.known)
-        found = _foreseen(graph, params, jax.tree.map(jnp.asarray, part), given, config.horizon)
-        total, count = total + found[0], count + found[1]
-    return dict(zip(("item", *sorted(task.events.said)), -total / count, strict=True))
+        found = summed(jax.tree.map(jnp.asarray, part))
+        total, number = total + found[0], number + found[1]
+    return total / number
 
 
 # -- compiled ------------------------------------------------------------------------------------------------
@@ -256,18 +304,22 @@ def _learn(
 
 
 def _loss(params: Any, graph: Any, key: Array, batch: Windows, given: tuple[Any, ...], config: FitConfig) -> Array:
-    """f32[]: nats an event."""
-    events, content, known, share = given
+    """f32[]: nats an event, and of the divergence from an anchor, where there is one, its weight times as many."""
+    events, content, known, share, anchor = given
     to_items, to_draw, to_people = jax.random.split(key, 3)
     model = nnx.merge(graph, params)
     table = model.items(content, known, to_items)
     drawn = objective.draw(to_draw, share, config.negatives) if config.negatives else None
     keys = jax.random.split(to_people, batch.start.shape[0])
+    pair = None if anchor is None else divergence.readings(graph, params, known, anchor, content)
 
     def person(key: Array, window: Windows) -> tuple[Array, Array]:
         to_tell, key = jax.random.split(key)
         told = (~jax.random.bernoulli(to_tell, config.untold)).astype(jnp.float32)
-        return _window(model, table, events, window, config.horizon, drawn, told, key)
+        found, count = _window(model, table, events, window, config.horizon, drawn, told, key)
+        if pair is not None:
+            found -= anchor.weight * divergence.of_window(*pair, events, window, told, drawn)
+        return found, count
 
     likelihood, count = jax.vmap(person)(keys, batch)
     return -jnp.sum(likelihood) / jnp.maximum(jnp.sum(count), 1.0)
@@ -305,29 +357,9 @@ def _window(
     hidden = states[:-1]
     ahead = at[:, None] + jnp.arange(horizon)
     coming = there[:, None] & (ahead < window.last)
-    found = objective.log_likelihood(hidden, _item(events, ahead, coming), table, drawn)
+    found = objective.log_likelihood(hidden, item_at(events, ahead, coming), table, drawn)
     mean = jnp.sum(jnp.where(coming, found, 0.0), axis=1) / jnp.maximum(jnp.sum(coming, axis=1), 1)
     vector = rows_of(table.vector, jnp.maximum(item, 0))
     done = jax.tree.map(lambda leaf: leaf[jnp.minimum(at, leaf.shape[0] - 1)], events.said)
     said = feedback.log_likelihood(model, hidden, vector, item, done, told)
     return jnp.append(jnp.sum(mean), said), jnp.sum(there).astype(jnp.float32)
-
-
-def states_of(
-    model: UserNetwork, table: ItemTable, events: Events, window: Windows, told: Array, key: Array | None
-) -> tuple[Array, Array]:
-    """(hidden f32[T + 1, d], item i32[T]) of one window: states before each of its events and after the last. The key is consumed.
-
-    Args: told f32[], 0 where nothing is known of events but their items.
-    """
-    to_past, to_read = (None, None) if key is None else jax.random.split(key)
-    before = window.start - model.config.remembered + jnp.arange(model.config.remembered)
-    past = model.past(_item(events, before, before >= window.first), table, to_past)
-    at = window.start + jnp.arange(model.config.window)
-    item = _item(events, at, at < window.end)
-    return model.read(past, item, told * events.about[at], table, to_read), item
-
-
-def _item(events: Events, at: Array, there: Array) -> Array:
-    """i32[M]: items of events at i32[M]; -1 where there is none."""
-    return jnp.where(there, events.item[jnp.clip(at, 0, events.item.shape[0] - 1)], -1)

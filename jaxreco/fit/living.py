@@ -59,17 +59,20 @@ class Living(NamedTuple):
     params: LearnedParams
 
 
-def keep(into: Path, log: Log, network: UserNetwork, task: fitting.Task, found: Finished, seed: int) -> None:
+def keep(
+    into: Path, log: Log, network: UserNetwork, task: fitting.Task, found: Finished, seed: int, its: World | None = None
+) -> None:
     """Write the files. Raises DataError for a log of which no world can be made.
 
     The catalog is told by the people fitted to, as that of the mechanistic user is (`mechanistic.prepare`): agents that were trained
     among the one kind of user can be set before the other.
 
-    Args: log: all of it. network: with its final weights. seed: of what priors draw.
+    Args: log: all of it. network: with its final weights. seed: of what priors draw. its: a world whose items these are, as they are
+      there; told anew where it is None.
     """
     taken = reading.taken(log)
     theirs = taken.rows(np.isin(taken.user, task.people[0]))
-    catalog, names = world.catalog_of(theirs, np.asarray(task.content))
+    catalog, names = world.catalog_of(theirs, np.asarray(task.content)) if its is None else (its.catalog, its.names)
     population, users = world.population_of(taken, catalog, seed)
     params = mechanistic.params_of(taken, catalog, names, population)
     row = np.searchsorted(users, taken.user)

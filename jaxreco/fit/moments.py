@@ -21,8 +21,9 @@ from jaxreco.fit import events as reading
 from jaxreco.fit import factors, feedback
 from jaxreco.fit.events import HOUR_S, Windows
 from jaxreco.fit.factors import Answers
-from jaxreco.fit.fitting import Task, states_of
+from jaxreco.fit.fitting import Task
 from jaxreco.fit.regression import Rows
+from jaxreco.fit.states import states_of
 from jaxreco.users.classes import LOG, Classes
 from jaxreco.users.heads import (
     EVENT_HEADS,

@@ -21,6 +21,7 @@ from jaxreco.errors import DataError, JaxrecoError
 from jaxreco.fit import baselines, finish, fitting, folder, living
 from jaxreco.fit.finish import Finished
 from jaxreco.fit.fitting import FitConfig, Fitter, Task
+from jaxreco.fit.world_file import World
 from jaxreco.learning import checkpoint
 from jaxreco.progress import progress_bar
 from jaxreco.run import Run
@@ -97,7 +98,7 @@ def learn(fit: Fit, console: Console, stopped: Callable[[], bool] = lambda: Fals
     A progress bar on stderr, unless the console is quiet. Raises JaxrecoError where a likelihood is no number.
     """
     run, task, config, fitter = fit
-    key, meta = _key(run.config["seed"], 1), folder.meta(run.config)
+    key, meta = _key(run.config["seed"], 1 + run.config.get("round", 0)), folder.meta(run.config)
     done = int(fitter.update)
     with progress_bar(console) as bar:
         row = bar.add_task("compiling", total=config.epochs, completed=done, words="")
@@ -117,13 +118,13 @@ def learn(fit: Fit, console: Console, stopped: Callable[[], bool] = lambda: Fals
     return fit._replace(fitter=fitter)
 
 
-def finished(fit: Fit, log: Log) -> Finished:
-    """The heads of a fit that is over, and its world; after that its folder is whole."""
+def finished(fit: Fit, log: Log, its: World | None = None) -> Finished:
+    """The heads of a fit that is over, and its world; after that its folder is whole. Args: its: see `living.keep`."""
     run, task, _, fitter = fit
     network = fitting.with_weights(task, fitter.best)
     found = finish.finish(network, task, log)
     if log.n_items > 1:  # nobody lives in a shop that is all one item
-        living.keep(run.folder, log, network, task, found, run.config["seed"])
+        living.keep(run.folder, log, network, task, found, run.config["seed"], its)
     nats = baselines.rows(task, fitter, run.config["fit"]["horizon"])
     folder.keep(run, fitter, found, nats)
     return found
@@ -140,5 +141,5 @@ def content_of(log: Log, source: Path | None) -> tuple[np.ndarray | None, str]:
 
 
 def _key(seed: int, use: int) -> jax.Array:
-    """The key of one use of the seed: 0 the network's first weights, 1 the fit."""
+    """The key of one use of the seed: 0 the network's first weights, 1 the fit, 1 + r the r-th time that it goes on."""
     return jax.random.fold_in(jax.random.key(seed), use)
