@@ -22,6 +22,7 @@ from jaxreco import (
     cli_annotate,
     cli_bench,
     cli_content,
+    cli_cotrain,
     cli_data,
     cli_evaluate,
     cli_fit,
@@ -166,6 +167,7 @@ cli_agents.add(app)
 cli_annotate.add(app)
 cli_data.add(app)
 cli_fit.add(app)
+cli_cotrain.add(app)
 cli_content.add(app)
 
 

@@ -92,7 +92,7 @@ def train_command(
     began = time.perf_counter()
     options: dict[str, Any] = {
         "env": env,
-        "agent": _agent_path(agent),
+        "agent": agent_path(agent),
         "data": _absolute(data),
         "user_model": _absolute(user_model),
         "seed": seed,
@@ -174,7 +174,7 @@ def _resumed(
 
 def _refuse_other(run: Run, ctx: typer.Context, options: dict[str, Any], given: dict[str, Any]) -> None:
     """Refuse options given beside --resume that say something else than the run's config."""
-    said = {name for name in options if _on_the_command_line(ctx, {"set": "set_", "from": "from_"}.get(name, name))}
+    said = {name for name in options if on_the_command_line(ctx, {"set": "set_", "from": "from_"}.get(name, name))}
     asked = {name: options[name] for name in options if name in said} | given
     was = {**run.config, **run.config["train"]}
     for name, value in asked.items():
@@ -184,7 +184,8 @@ def _refuse_other(run: Run, ctx: typer.Context, options: dict[str, Any], given: 
             )
 
 
-def _on_the_command_line(ctx: typer.Context, option: str) -> bool:
+def on_the_command_line(ctx: typer.Context, option: str) -> bool:
+    """Whether an option, by its parameter's name, was given."""
     source = ctx.get_parameter_source(option)
     return source is not None and source.name == "COMMANDLINE"
 
@@ -247,7 +248,7 @@ def _report(run: Run, each: list[tuple[Job, Run]], began: float, console: Consol
     console.print(f"In {run.folder}: {where}, best/, checkpoint/, config.json.")
 
 
-def _agent_path(agent: str) -> str:
+def agent_path(agent: str) -> str:
     """A registered name as it is; a path made absolute, so that the run can be resumed from anywhere."""
     return str(pathlib.Path(agent).absolute()) if agent.endswith(".py") else agent
 

@@ -16,6 +16,7 @@ from jaxreco import files
 from jaxreco.errors import JaxrecoError
 
 RUNS = pathlib.Path("runs")
+COTRAINING = "cotraining"  # the kind of a folder that holds runs, and is none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +127,10 @@ def load(folder: pathlib.Path) -> Run:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise JaxrecoError(f"{path} is no JSON: the run is damaged, start a new one.") from None
+    if isinstance(config, dict) and config.get("kind") == COTRAINING:
+        raise JaxrecoError(
+            f"{folder} holds the runs of a co-training: name one of them, such as {folder / 'agent' / '1'}."
+        )
     if not isinstance(config, dict) or not {"env", "agent", "seed", "train"} <= config.keys():
         raise JaxrecoError(f"{path} lacks env, agent, seed or train: the run is damaged, start a new one.")
     return Run(folder, config)

@@ -6,7 +6,9 @@ on from the last checkpoint, and what was written after it is forgotten and made
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -26,13 +28,16 @@ from jaxreco.training.watch import watch
 EVERY = 20  # updates between two checkpoints, at most
 
 
-def learn(job: Job, run: Run, state: Training, console: Console) -> tuple[Training, bool]:
-    """Block after block until the run is over or Ctrl-C; returns how far it came and whether it was stopped.
+def learn(
+    job: Job, run: Run, state: Training, console: Console, stopped: Callable[[], bool] | None = None
+) -> tuple[Training, bool]:
+    """Block after block until the run is over or `stopped`, by Ctrl-C where it is None; how far it came, and whether it was stopped.
 
     However it ends, the last block's checkpoint and figures are on disk.
     """
     train, meta, patience = job.train, job.meta(), job.config.get("patience")
-    with interrupts() as stopped, progress_bar(console) as bar, Board.of(job, run) as board:
+    noted = interrupts() if stopped is None else contextlib.nullcontext(stopped)
+    with noted as stopped, progress_bar(console) as bar, Board.of(job, run) as board:
         task = bar.add_task("compiling", total=train.updates, completed=int(state.update), words="")
         while not over(state, train.updates, patience) and not stopped():
             state, line = _block(job, run, state)

@@ -18,7 +18,14 @@ COLUMNS = {"reward": "reward", "turns_per_session": "turns_per_session", "sessio
 
 def watch(job: Job, agent_params: Any) -> dict[str, float]:
     """What a user made of it in that time, on average: `eval_reward` and others. Decided by the run's seed and the parameters."""
-    if hasattr(agent_params, "temperature"):
-        agent_params = agent_params.replace(temperature=np.float32(TEMPERATURE))
-    life = live(job.key("watch"), job.env, shortened(job.params, HOURS), job.agent, agent_params, users=USERS)
+    life = live(
+        job.key("watch"), job.env, shortened(job.params, HOURS), job.agent, sharpened(agent_params), users=USERS
+    )
     return {f"eval_{name}": float(np.mean(life.column(column))) for name, column in COLUMNS.items()}
+
+
+def sharpened(agent_params: Any) -> Any:
+    """The parameters with TEMPERATURE, where the agent has one."""
+    if not hasattr(agent_params, "temperature"):
+        return agent_params
+    return agent_params.replace(temperature=np.float32(TEMPERATURE))
