@@ -28,7 +28,7 @@ from jaxreco.evaluation import Life, live
 from jaxreco.learning.config import TrainConfig
 from jaxreco.names import several
 from jaxreco.population import override
-from jaxreco.registry import agent_factory, make, make_agent
+from jaxreco.registry import make, make_agent
 from jaxreco.report.standing import Estimate, words
 from jaxreco.talk.grammar import INTENTS
 from jaxreco.talk.hearing import HEARINGS
@@ -102,8 +102,8 @@ class Setting:
 
     @property
     def config(self) -> TrainConfig:
-        """How the learner is trained: as its class says in `training`, else as usual."""
-        return dataclasses.replace(self.train, **getattr(agent_factory(self.learner)(), "training", {}))
+        """How the learner is trained."""
+        return trained.as_it_learns(self.learner, self.train)
 
     def _folder(self, name: str, variant: str, seed: int) -> pathlib.Path | None:
         """Where a trained learner is kept."""

@@ -68,8 +68,7 @@ class World:
         key = jax.random.fold_in(jax.random.key(seed), 2 + AGENTS.index(name))
         if name not in LEARNERS:
             return registry.make_agent(name, key, self.env, self.params)
-        own = getattr(registry.agent_factory(name)(), "training", {})
-        config = dataclasses.replace(self.train, **own)
+        config = trained.as_it_learns(name, self.train)
         made_by = (self.data and str(self.data), self.user_model and str(self.user_model), config)
         folder = trained.place(self.runs, f"{self.id}-{name}-{seed}", *made_by)
         key, trial = jax.random.split(key)
@@ -309,9 +308,8 @@ def _draw(path: pathlib.Path, worlds: dict[str, dict[str, Kept]]) -> None:
             x, y = (float(kept[m].mean()) for m in ("ndcg", "sessions_30d"))
             kind = "C1" if name in LEARNERS else "0.6" if name in ORACLES else "C0"
             axes.scatter(x, y, color=kind, s=28, zorder=2)
-            beside, side = (((-5, 5), "right"), ((5, -11), "left"))[
-                at % 2
-            ]  # so that the names of neighbours keep apart
+            # The names of neighbours go to either side, so that they keep apart.
+            beside, side = ((5, -11), "left") if at % 2 else ((-5, 5), "right")
             axes.annotate(name, (x, y), xytext=beside, textcoords="offset points", fontsize=8, ha=side)
         axes.set_xlabel("NDCG of slates by tastes")
         axes.set_ylabel("sessions in 30 days")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import pathlib
@@ -16,7 +17,7 @@ from jaxreco import envs as env_files
 from jaxreco.benchmarks.report import Say
 from jaxreco.learning import checkpoint, trainer
 from jaxreco.learning.config import TrainConfig
-from jaxreco.registry import make_agent
+from jaxreco.registry import agent_factory, make_agent
 from jaxreco.talk.hearing import Hearing, hard_of_hearing
 
 
@@ -50,6 +51,11 @@ def learner(
             checkpoint.save(folder.absolute(), found, meta)
     # On the device, whether trained or read: rules index the parameters with what they trace.
     return agent, jax.tree.map(jnp.asarray, found.agent_params)
+
+
+def as_it_learns(name: str, config: TrainConfig) -> TrainConfig:
+    """How an agent is trained: as its class says in `training`, else as `config`."""
+    return dataclasses.replace(config, **getattr(agent_factory(name)(), "training", {}))
 
 
 def place(runs: pathlib.Path | None, name: str, *made_by: Any) -> pathlib.Path | None:

@@ -103,7 +103,7 @@ def train_command(
         "choice": choice,
         "blind": blind,
         "from": _absolute(from_),
-        "teacher": teacher,
+        "teacher": agent_path(teacher) if teacher else None,
         "lessons": lessons,
         "patience": patience,
         "eval_users": eval_users,
@@ -118,7 +118,7 @@ def train_command(
         try:
             state, warnings = take_up(job, own, console)
         except KeyboardInterrupt:
-            print(f"stopped: nothing is learned yet. Begin again with: jaxreco train --resume {run.folder}")
+            print(f"stopped before a block of training. Go on with: jaxreco train --resume {run.folder}")
             raise typer.Exit(EXIT_INTERRUPTED) from None
         warn(warnings, console)
         _announce(job, own, int(state.update), console)

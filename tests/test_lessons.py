@@ -20,7 +20,6 @@ from jaxreco.learning import lessons, trainer
 from jaxreco.learning.config import TrainConfig
 from jaxreco.nn import plackett_luce
 from jaxreco.rollout import initial, rollout
-from jaxreco.training.job import build
 
 Array = jax.Array
 TRAIN = ("train", *SIZE, *SHORT, "--quiet")
@@ -192,13 +191,10 @@ def test_a_run_begins_with_what_a_teacher_taught(taught: pathlib.Path, tmp_path:
     assert [line["lesson"] for line in told] == [1, 2, 3]
     assert len(figures(taught)) == 4
     assert "from_reference" in figures(taught)[0]  # and is held to it
-    config = json.loads((taught / "config.json").read_text())
-    fresh = build(config).agent_params
     plain = tmp_path / "plain"
     done(*TRAIN, "--train", "kl=0.5", "--out", plain)
     assert leaves(plain) != leaves(taught)
     assert not (plain / "lessons.json").exists()
-    assert np.isfinite(np.asarray(fresh.net.item[...])).all()
 
 
 def test_a_run_that_was_stopped_in_its_lessons_begins_them_again(

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from jaxreco.base import Catalog, Observation
 from jaxreco.learning.config import TrainConfig
-from jaxreco.learning.passes import learning_devices, optimiser, passes
+from jaxreco.learning.passes import everywhere, learning_devices, optimiser, passes
 from jaxreco.rollout import Rollout, initial, rollout
 from jaxreco.struct import Struct
 
@@ -92,10 +92,12 @@ def learn(
     agent = Taught(learner[0], teacher[0])
     both = (learner[1], teacher[1])
     run = initial(key, env, params, agent, both, users=config.users)
-    pupil = Pupil(*both, optimiser(config).init(learner[1].net), run, jnp.int32(0))
-    for lesson in range(config.updates):
+    begun = (*both, optimiser(config).init(learner[1].net), jnp.int32(0))
+    agent_params, teacher_params, opt_state, lesson = everywhere(begun, learning_devices(config, agent))
+    pupil = Pupil(agent_params, teacher_params, opt_state, run, lesson)
+    for number in range(1, config.updates + 1):
         pupil, figures = _lesson(key, params, pupil, env, agent, config)
-        say(lesson + 1, {name: float(value) for name, value in figures.items()})
+        say(number, {name: float(value) for name, value in figures.items()})
     return pupil.agent_params
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxreco.learning.config import TrainConfig
 from jaxreco.rollout import TILE, devices_for, mesh
@@ -29,6 +29,11 @@ def learning_devices(config: TrainConfig, agent: Any) -> int:
     """Devices that share an update: as many as the rollout has, if users and minibatches can be shared out."""
     devices = devices_for(config.users, int(getattr(agent, "tile", TILE)))
     return devices if config.users % (devices * config.minibatches) == 0 else 1
+
+
+def everywhere(tree: Any, devices: int) -> Any:
+    """The arrays on all devices that share an update, where it leaves them: what lies elsewhere would have a second one compiled anew."""
+    return tree if devices == 1 else jax.device_put(tree, NamedSharding(mesh(devices), PartitionSpec()))
 
 
 def passes(

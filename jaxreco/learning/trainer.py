@@ -13,13 +13,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxreco.learning.config import TrainConfig
 from jaxreco.learning.credit import OUTCOMES, Batch, credit
 from jaxreco.learning.objective import clipped_surrogate, divergence, score_function
-from jaxreco.learning.passes import learning_devices, optimiser, passes
-from jaxreco.rollout import Rollout, Trajectory, initial, mesh, rollout
+from jaxreco.learning.passes import everywhere, learning_devices, optimiser, passes
+from jaxreco.rollout import Rollout, Trajectory, initial, rollout
 from jaxreco.struct import Struct
 
 Array = jax.Array
@@ -40,11 +39,7 @@ def begin(key: Array, env: Any, params: Any, agent: Any, agent_params: Any, conf
     """The learner before its first block. The key draws the users; pass the same one to every `block`."""
     run = initial(key, env, params, agent, agent_params, users=config.users)
     learned = (agent_params, optimiser(config).init(agent_params.net), jnp.zeros(OUTCOMES), jnp.int32(0))
-    # Where a block leaves it: a learner that lies elsewhere would have the second block compiled anew.
-    devices = learning_devices(config, agent)
-    if devices > 1:
-        learned = jax.device_put(learned, NamedSharding(mesh(devices), PartitionSpec()))
-    agent_params, opt_state, worth, update = learned
+    agent_params, opt_state, worth, update = everywhere(learned, learning_devices(config, agent))
     reference = jax.tree.map(jnp.copy, agent_params.net) if config.kl else None  # a block is given its learner's memory
     return Learner(agent_params, opt_state, run, worth, update, reference)
 
