@@ -226,15 +226,22 @@ class Agentic(ppo.PPO):
     def init(self, key: Array, env: Any, catalog: Catalog) -> AgenticParams:
         """A fresh network, and the tree of the catalog. The key is consumed."""
         base = super().init(key, env, catalog)
-        category, popularity = np.asarray(catalog.category), np.asarray(catalog.popularity)
-        of_category = np.eye(base.near.shape[0], dtype=np.float32)[category]
-        about = np.concatenate([np.asarray(base.described.items), of_category], axis=1)
+        popularity = np.asarray(catalog.popularity)
         return AgenticParams(
             **vars(base),
-            tree=plant(np.asarray(catalog.embedding), about, self.leaf),
+            tree=self._planted(base.described, catalog),
             of_tag=jnp.asarray(postings(np.asarray(catalog.tags), popularity)),
             of_creator=jnp.asarray(postings(np.asarray(catalog.creator)[:, None], popularity)),
         )
+
+    def moved(self, agent_params: Any, here: Any, known: Array, catalog: Catalog) -> Any:
+        """As of `PPO.moved`: nodes of the tree hold means of descriptions."""
+        moved = super().moved(agent_params, here, known, catalog)
+        return moved.replace(tree=self._planted(moved.described, catalog))
+
+    def _planted(self, described: Described, catalog: Catalog) -> Tree:
+        about = np.concatenate([np.asarray(described.items), np.asarray(described.membership).T], axis=1)
+        return plant(np.asarray(catalog.embedding), about, self.leaf)
 
     def reset(self, agent_params: Any) -> Any:
         """The memory before the first turn."""

@@ -24,7 +24,7 @@ from jaxreco.agents.ppo import PPO, Decision, Described, Memory, Network, Percep
 from jaxreco.base import EMPTY, Catalog, Observation
 from jaxreco.content import store
 from jaxreco.content.semantic_id import residual_kmeans
-from jaxreco.errors import DataError
+from jaxreco.errors import DataError, JaxrecoError
 from jaxreco.nn import trie
 from jaxreco.nn.trie import Trie
 from jaxreco.struct import Struct
@@ -156,6 +156,12 @@ class Generative(PPO):
         below = tuple(look_below(ids, level, catalog, described) for level in range(len(ids.levels) - 1))
         return GenerativeParams(
             **made, trie=ids, below=below, tagged=tags_below(ids, catalog, base.tag_category.shape[0])
+        )
+
+    def moved(self, agent_params: Any, here: Any, known: Array, catalog: Catalog) -> Any:
+        """Refused with JaxrecoError."""
+        raise JaxrecoError(
+            "generative writes the codes of the items it was trained with: it cannot be moved to others."
         )
 
     def act(

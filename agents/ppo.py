@@ -24,7 +24,7 @@ import numpy as np
 from flax import nnx
 
 from jaxreco.base import CLICK, EXAMINED, LEAVE, LIKE, Catalog, Observation
-from jaxreco.content.anchors import by_anchors, spread_anchors
+from jaxreco.content.anchors import FEATURES, by_anchors, features, spread_anchors
 from jaxreco.learning import tastes as taste_rules
 from jaxreco.learning.pooled import pooled
 from jaxreco.learning.reputation import Reputation
@@ -316,6 +316,33 @@ class PPO:
             prior=pooled(agent_params.prior, memory.tastes.lasting, noise),
             reputation=reputation,
             described=agent_params.described.replace(renown=reputation.renown()),
+        )
+
+    def moved(self, agent_params: Any, here: Any, known: Array, catalog: Catalog) -> Any:
+        """What was learned elsewhere, for a catalog some of whose items were there too. Categories are the same.
+
+        Args:
+          here: fresh parameters of this catalog. known: i32[I], the place that each item had there, EMPTY for a new one, which is
+            described as the mean of those that were there.
+        """
+        there, old = known >= 0, agent_params.described
+
+        def of(learned: Array, new: Array | float) -> Array:
+            """Rows f32[..., I] of what was learned of each item."""
+            return jnp.where(there, learned[..., jnp.maximum(known, 0)], new)
+
+        near = of(old.items.T, jnp.mean(old.items, axis=0)[:, None])[:-FEATURES]
+        items = jnp.concatenate([near.T, features(catalog)], axis=1)
+        reputation = jax.tree.map(lambda learned: of(learned, 0.0), agent_params.reputation)
+        net, state = nnx.split(agent_params.net)
+        state["item"] = state["item"].replace(of(state["item"][...], 0.0))
+        return here.replace(
+            net=nnx.merge(net, state),
+            described=here.described.replace(
+                items=items, by_feature=items.T, named=Named.of(catalog, items), renown=of(old.renown, 0.0)
+            ),
+            reputation=reputation,
+            **{name: getattr(agent_params, name) for name in ("prior", "value_mean", "value_std", "temperature")},
         )
 
     def _look(

@@ -31,13 +31,22 @@ def evaluate_command(
         pathlib.Path | None,
         typer.Option(metavar="FOLDER", help="Other users of the same items: of jaxreco fit.  [default: the run's]"),
     ] = None,
+    env: Annotated[str | None, typer.Option(help="Another world of the same log.  [default: the run's]")] = None,
+    data: Annotated[
+        pathlib.Path | None, typer.Option(help="Folder of real data, for --env.  [default: the run's]")
+    ] = None,
+    world: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="What is fixed in that world: min_ratings=1. Repeatable."),
+    ] = None,
     json: Annotated[pathlib.Path | None, typer.Option(metavar="FILE", help="Write the results as JSON.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an output file that exists.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the table.")] = False,
 ) -> None:
     """Set a trained agent beside others over the same users."""
     from jaxreco.training import start
-    from jaxreco.training.job import among, build
+    from jaxreco.training.elsewhere import among, away
+    from jaxreco.training.job import build
     from jaxreco.training.table import compare
 
     began = time.perf_counter()
@@ -46,6 +55,8 @@ def evaluate_command(
         raise JaxrecoError(f"users is {users}: give at least 2.")
     if seed is not None and not 0 <= seed < 2**32:
         raise JaxrecoError(f"seed is {seed}: give a whole number from 0 to {2**32 - 1}.")
+    if env is None and (data or world):
+        raise JaxrecoError("--data and --world are of another world: name it with --env.")
     console = Console(quiet=quiet)
     found = runs.load(run)
     job = build({**found.config, "plan": plan})
@@ -54,7 +65,14 @@ def evaluate_command(
         agent_params, update, warnings = start.trained(one, own)
         known.append((agent_params, update))
         warn(warnings, console)
-    if user_model is not None:
+    if env is not None:
+        learned, updates = zip(*known, strict=True)
+        job, moved, new = away(job, learned, env, data=data, user_model=user_model, static=world or [])
+        known = list(zip(moved, updates, strict=True))
+        console.print(
+            f"{new:,} of the {job.env.n_items:,} items of {env} are new to the agent: it takes them for the mean of all."
+        )
+    elif user_model is not None:
         job = among(job, user_model)
     seed = job.config["seed"] if seed is None else seed
     standing, _ = compare(job, known, users, seed, began, console)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from jaxreco.training.job import Job
 
 EXIT_INTERRUPTED = 130
-GUESSED_RATE = 5_000  # user-turns a second a core, to say roughly how long training will take
+USUAL_WORLD = "Feed-v0"
+GUESSED_RATE = 5_000  # user-turns a second a core in the usual world, to say roughly how long training will take there
 
 
 def add(app: typer.Typer) -> None:
@@ -29,7 +30,7 @@ def add(app: typer.Typer) -> None:
 
 def train_command(
     ctx: typer.Context,
-    env: Annotated[str, typer.Option(help="World; see jaxreco list.")] = "Feed-v0",
+    env: Annotated[str, typer.Option(help="World; see jaxreco list.")] = USUAL_WORLD,
     agent: Annotated[str, typer.Option(help="Agent that learns, or a Python file with make(**static).")] = "ppo",
     data: Annotated[pathlib.Path | None, typer.Option(help="Folder of real data, where the world needs one.")] = None,
     user_model: cli_world.UserModelOption = None,
@@ -216,7 +217,7 @@ def _announce(job: Job, run: Run, update: int, console: Console) -> None:
     minutes = left / (GUESSED_RATE * runtime.cores()) / 60.0
     guess = (
         f", about {max(minutes, 1):.0f} min, and two or three more to compile and compare"
-        if jax.default_backend() == "cpu"
+        if jax.default_backend() == "cpu" and config["env"] == USUAL_WORLD
         else ""
     )
     console.print(

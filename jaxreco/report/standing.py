@@ -270,7 +270,7 @@ def of_seeds(means: np.ndarray) -> Estimate:
 def score_of(rewards: np.ndarray) -> Estimate:
     """The score and its interval of f64[3, users], the rewards under an agent, the zero and the one: users are resampled for all three."""
     value, n = score(*rewards.mean(axis=1)), rewards.shape[1]
-    if n < 2:
+    if n < 2 or math.isnan(value):
         return Estimate(value)
     rng = np.random.default_rng(0)
     draws = [score(*rewards[:, rng.integers(n, size=n)].mean(axis=1)) for _ in range(RESAMPLES)]

@@ -88,22 +88,6 @@ def with_seed(job: Job, seed: int) -> Job:
     return dataclasses.replace(job, config={**job.config, "seed": seed}, agent_params=agent_params)
 
 
-def among(job: Job, user_model: pathlib.Path) -> Job:
-    """The job with other users, to whom the trained agent is set as it is. Raises JaxrecoError for users of other items."""
-    static = [*job.config.get("world", ()), f"choice={job.config.get('choice', 'cascade')}"]
-    env, params = cli_world.make_world(job.config["env"], static=static, user_model=user_model)
-    same = [
-        np.array_equal(getattr(params.catalog, name), getattr(job.params.catalog, name))
-        for name in ("embedding", "category", "tags")
-    ]
-    if env.n_items != job.env.n_items or not all(same):
-        raise JaxrecoError(
-            f"The users in {user_model} know other items than the run's, or them otherwise: fit both to the same log with the same "
-            "--seed and --content."
-        )
-    return dataclasses.replace(job, env=env, params=params)
-
-
 def key_of(seed: int, use: str) -> Any:
     """The key of one use of a seed."""
     return jax.random.fold_in(jax.random.key(seed), KEYS[use])
