@@ -69,9 +69,8 @@ def evaluate_command(
         learned, updates = zip(*known, strict=True)
         job, moved, new = away(job, learned, env, data=data, user_model=user_model, static=world or [])
         known = list(zip(moved, updates, strict=True))
-        console.print(
-            f"{new:,} of the {job.env.n_items:,} items of {env} are new to the agent: it takes them for the mean of all."
-        )
+        others = f"; the {new:,} others it takes for the mean of all" if new else ""
+        console.print(f"Of the {job.env.n_items:,} items of {env} the agent knows {job.env.n_items - new:,}{others}.")
     elif user_model is not None:
         job = among(job, user_model)
     seed = job.config["seed"] if seed is None else seed
