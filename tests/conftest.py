@@ -35,9 +35,15 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+# Most of the time goes into compiling, and half of that into making programs fast. Files that promise the same bits for any number of
+# users, devices or chunks are compiled as users have it: vectorised sums are what could break that.
+AS_USERS_HAVE_IT = ("test_evaluation", "test_lanes", "test_learned_user", "test_rollout", "test_testing")
+
+
 @pytest.fixture(autouse=True, scope="module")
-def _forget_programs() -> Iterator[None]:
-    """Let go of compiled programs after each file: kept, they fill gigabytes by the end. What is needed again is on disk."""
+def _programs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compile soon, and let go of programs after each file: kept, they fill gigabytes by the end. What is needed again is on disk."""
+    jax.config.update("jax_disable_most_optimizations", request.module.__name__ not in AS_USERS_HAVE_IT)
     yield
     jax.clear_caches()
     gc.collect()
