@@ -334,10 +334,10 @@ class PPO:
         near = of(old.items.T, jnp.mean(old.items, axis=0)[:, None])[:-FEATURES]
         items = jnp.concatenate([near.T, features(catalog)], axis=1)
         reputation = jax.tree.map(lambda learned: of(learned, 0.0), agent_params.reputation)
-        net, state = nnx.split(agent_params.net)
-        state["item"] = state["item"].replace(of(state["item"][...], 0.0))
+        net = nnx.clone(agent_params.net)
+        net.item = nnx.Param(of(net.item[...], 0.0))
         return here.replace(
-            net=nnx.merge(net, state),
+            net=net,
             described=here.described.replace(
                 items=items, by_feature=items.T, named=Named.of(catalog, items), renown=of(old.renown, 0.0)
             ),

@@ -38,13 +38,11 @@ def catalog() -> Any:
 def learned(agent: Any, catalog: Any) -> Any:
     """Parameters that know something of every item."""
     params = agent.init(jax.random.key(1), None, catalog)
-    graph, state = nnx.split(params.net)
-    state["item"] = state["item"].replace(jax.random.normal(jax.random.key(2), (catalog.n_items,)))
+    net = nnx.clone(params.net)
+    net.item[...] = jax.random.normal(jax.random.key(2), (catalog.n_items,))
     reputation = jax.tree.map(lambda x: x + jnp.arange(catalog.n_items), params.reputation)
     described = params.described.replace(renown=reputation.renown())
-    return params.replace(
-        net=nnx.merge(graph, state), reputation=reputation, described=described, temperature=jnp.float32(0.3)
-    )
+    return params.replace(net=net, reputation=reputation, described=described, temperature=jnp.float32(0.3))
 
 
 def taken(catalog: Any, items: np.ndarray) -> Any:
