@@ -138,7 +138,8 @@ def test_where_nothing_has_moved_it_is_0_and_so_is_its_slope(fitted):
 
     here, slope = jax.value_and_grad(mean)(params)
     there, steep = jax.value_and_grad(mean)(shifted(params))
-    assert float(here) == 0.0
+    # The anchor was reckoned in another program: on a Xeon (not on an EPYC) that leaves a rounding error of some 1e-9 of a nat.
+    assert abs(float(here)) < 1e-7
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(slope)) < 1e-6
     assert float(there) > 1e-3
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(steep)) > 1e-3
