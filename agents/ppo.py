@@ -331,8 +331,8 @@ class PPO:
             """Rows f32[..., I] of what was learned of each item."""
             return jnp.where(there, learned[..., jnp.maximum(known, 0)], new)
 
-        near = of(old.items.T, jnp.mean(old.items, axis=0)[:, None])[:-FEATURES]
-        items = jnp.concatenate([near.T, features(catalog)], axis=1)
+        by_anchor = of(old.items.T, jnp.mean(old.items, axis=0)[:, None])[:-FEATURES]
+        items = jnp.concatenate([by_anchor.T, features(catalog)], axis=1)
         reputation = jax.tree.map(lambda learned: of(learned, 0.0), agent_params.reputation)
         net = nnx.clone(agent_params.net)
         net.item = nnx.Param(of(net.item[...], 0.0))

@@ -13,14 +13,14 @@ import numpy as np
 from jaxreco import cli_world, registry
 from jaxreco.base import EMPTY, Names
 from jaxreco.errors import JaxrecoError
-from jaxreco.training.job import Job, key_of, row_name
+from jaxreco.training.job import Job, key_of, row_name, statics
 
 AT_LEAST = 0.5  # of a world's items must be known from home
 
 
 def among(job: Job, user_model: pathlib.Path) -> Job:
     """The job with other users, to whom the trained agent is set as it is. Raises JaxrecoError for users of other items."""
-    env, params = cli_world.make_world(job.config["env"], static=_statics(job), user_model=user_model)
+    env, params = cli_world.make_world(job.config["env"], static=statics(job.config), user_model=user_model)
     same = [
         np.array_equal(getattr(params.catalog, name), getattr(job.params.catalog, name))
         for name in ("embedding", "category", "tags")
@@ -55,8 +55,8 @@ def away(
         raise JaxrecoError(f"The agent {name} knows no items but those it was trained with: it has no `moved`.")
     if data is None and job.config.get("data") and registry.takes_data(world):
         data = pathlib.Path(job.config["data"])
-    choice = f"choice={job.config.get('choice', 'cascade')}"
-    env, params = cli_world.make_world(world, data=data, static=[*static, choice], user_model=user_model)
+    config = {**job.config, "env": world, "world": list(static), "data": str(data) if data else None}
+    env, params = cli_world.make_world(world, data=data, static=statics(config), user_model=user_model)
     known = places(job.env.names, env.names)
     if env.names.categories != job.env.names.categories or np.mean(known >= 0) < AT_LEAST:
         raise JaxrecoError(
@@ -65,7 +65,6 @@ def away(
         )
     _, here = registry.make_agent(job.config["agent"], key_of(job.config["seed"], "agent"), env, params)
     there = [job.agent.moved(learned, here, jnp.asarray(known), params.catalog) for learned in trained]
-    config = {**job.config, "env": world, "data": str(data) if data else None}
     return dataclasses.replace(job, config=config, env=env, params=params), there, int(np.sum(known < 0))
 
 
@@ -78,7 +77,3 @@ def places(home: Names | None, world: Names | None) -> np.ndarray:
         raise JaxrecoError("Made-up items are the same in no other world: take a run and a world of one log.")
     at = {item: place for place, item in enumerate(zip(home.ids, home.titles, strict=True))}
     return np.array([at.get(item, EMPTY) for item in zip(world.ids, world.titles, strict=True)], np.int32)
-
-
-def _statics(job: Job) -> list[str]:
-    return [*job.config.get("world", ()), f"choice={job.config.get('choice', 'cascade')}"]

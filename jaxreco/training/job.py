@@ -66,12 +66,11 @@ def build(config: dict[str, Any]) -> Job:
             f"The agent {config['agent']!r} does not learn: train {' or '.join(able)}, or a file with one."
         )
     data = pathlib.Path(config["data"]) if config.get("data") else None
-    static = [*config.get("world", ()), f"choice={config.get('choice', 'cascade')}"]
     content = pathlib.Path(config["content"]) if config.get("content") else None
     settings = config.get("set", ())
     user_model = pathlib.Path(config["user_model"]) if config.get("user_model") else None
     env, params = cli_world.make_world(
-        config["env"], data=data, static=static, settings=settings, content=content, user_model=user_model
+        config["env"], data=data, static=statics(config), settings=settings, content=content, user_model=user_model
     )
     try:
         train = TrainConfig(**config["train"])
@@ -86,6 +85,11 @@ def with_seed(job: Job, seed: int) -> Job:
     """The job of another seed in the same world."""
     _, agent_params = registry.make_agent(job.config["agent"], key_of(seed, "agent"), job.env, job.params)
     return dataclasses.replace(job, config={**job.config, "seed": seed}, agent_params=agent_params)
+
+
+def statics(config: dict[str, Any]) -> list[str]:
+    """What is fixed in a config's world, NAME=VALUE."""
+    return [*config.get("world", ()), f"choice={config.get('choice', 'cascade')}"]
 
 
 def key_of(seed: int, use: str) -> Any:
