@@ -6,9 +6,11 @@ Trivial and closed-form users, fitted to logs, with thresholds chosen on other u
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 import pathlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +18,7 @@ import numpy as np
 from jaxreco import provenance
 from jaxreco.benchmarks.given import Given, read_set, refuse, sets_in
 from jaxreco.benchmarks.report import Report, Row, Say, bar, cell, plain_table, three, under
+from jaxreco.benchmarks.trained import place
 from jaxreco.data import splits
 from jaxreco.data.log import Log
 from jaxreco.errors import DataError
@@ -27,7 +30,7 @@ from jaxreco.usersim.cases import Cases
 from jaxreco.usersim.estimates import Ratio, interval, ratios
 from jaxreco.usersim.models import Asked, Best, Learned, Model, Said
 from jaxreco.usersim.negatives import RATIOS, draws
-from jaxreco.usersim.scorers import Closed
+from jaxreco.usersim.scorers import Closed, Scorer
 
 FOLDS, REDRAWS = 5, 5
 HELD = 0.2  # share of the judged users of a training part by whom all that is chosen is chosen
@@ -74,6 +77,7 @@ def run(
     split: str = "validation",
     test: pathlib.Path | None = None,
     dataset: str | None = None,
+    runs: pathlib.Path | None = None,
     redraws: int = REDRAWS,
     folds: int = FOLDS,
 ) -> Report:
@@ -83,6 +87,7 @@ def run(
       quick: closed forms alone, by the whole protocol; else the fitted user too, and what it adds to them.
       data: the folder that holds the data sets' folders. split: "validation" or "test".
       test: JSON lines of users to judge by instead, of one data set. dataset: its name, or the only one to run.
+      runs: folder where the answers of users who are slow to fit are kept: a benchmark that was stopped goes on there.
       redraws, folds: instead of those of the protocol.
 
     Raises DataError for data that is missing or broken, a split or data set that is not there.
@@ -93,13 +98,15 @@ def run(
     found: list[Row] = []
     tables: list[Any] = []
     notes: list[str] = []
+    if runs is not None:
+        runs.mkdir(parents=True, exist_ok=True)
     for name in (dataset,) if dataset else sets_in(data):
         say(f"reading {name}")
         given = read_set(data / name, name)
         if part == "test" and test is None and dataset is None and not isinstance(given.test, np.ndarray):
             notes.append(f"{name} is left out: its folder names no test users.")
             continue
-        measured = measure(*_jobs(given, part, test, folds), _models(given, quick), redraws, under(name, say))
+        measured = measure(*_jobs(given, part, test, folds), _models(given, quick), redraws, under(name, say), runs)
         checked = list(_check(given, redraws)) if name == "movielens-100k" and part == "validation" else []
         of: dict[str, Any] = {"dataset": name, "split": part, "mode": mode}
         found += [dataclasses.replace(row, **of) for row in (*_rows(measured), *checked)]
@@ -196,14 +203,21 @@ def _job(log: Log, users: np.ndarray, tested: np.ndarray, chosen: np.ndarray) ->
 # -- measuring -----------------------------------------------------------------------------------------------
 
 
-def measure(asked: Cases, jobs: Sequence[Job], models: Mapping[str, Model], redraws: int, say: Say) -> Measured:
+def measure(
+    asked: Cases,
+    jobs: Sequence[Job],
+    models: Mapping[str, Model],
+    redraws: int,
+    say: Say,
+    runs: pathlib.Path | None = None,
+) -> Measured:
     """Every row's metrics of all cases."""
     values: dict[str, dict[str, dict[str, Ratio]]] = {}
     n_users, folds = len(asked.positives), []
     for number, job in enumerate(jobs):
         told = under(bar(number, len(jobs)), say)
-        folds.append(_choose(job, models, redraws, told))
-        tested = _asked(job.train, asked.rows(job.cases), redraws)
+        folds.append(_choose(job, models, redraws, told, runs))
+        tested = _asked(job.train, asked.rows(job.cases), redraws, runs)
         for row, chosen in folds[-1].items():
             told(f"asking {row}")
             for protocol, metric, found in _answers(chosen, tested):
@@ -213,11 +227,13 @@ def measure(asked: Cases, jobs: Sequence[Job], models: Mapping[str, Model], redr
     return Measured(values, folds, n_users)
 
 
-def _choose(job: Job, models: Mapping[str, Model], redraws: int, say: Say) -> dict[str, Chosen]:
+def _choose(
+    job: Job, models: Mapping[str, Model], redraws: int, say: Say, runs: pathlib.Path | None
+) -> dict[str, Chosen]:
     """All that is chosen, by some users of the training part who are held out of an inner fit."""
     order = np.random.default_rng(0).permutation(job.judged)
     some = order[: max(1, round(HELD * len(order)))]
-    held = _asked(but_users(job.train, some), cases.latest(job.train, some), redraws)
+    held = _asked(but_users(job.train, some), cases.latest(job.train, some), redraws, runs)
     found = {}
     for row, model in models.items():
         say(f"choosing for {row}")
@@ -239,10 +255,31 @@ def _answers(chosen: Chosen, tested: Asked) -> Iterator[tuple[str, str, Ratio]]:
                 yield protocol, f"{metric}@1:{ratio}", found
 
 
-def _asked(train: Log, asked: Cases, redraws: int) -> Asked:
+def _asked(train: Log, asked: Cases, redraws: int, runs: pathlib.Path | None = None) -> Asked:
     """With negatives: uniform, and as often as items were taken by the training users."""
     weights = {"uniform": np.ones(train.n_items), "matched": np.bincount(train.item, minlength=train.n_items)}
-    return Asked(train, asked, {protocol: draws(asked, weights[protocol], redraws) for protocol in PROTOCOLS})
+    negatives = {protocol: draws(asked, weights[protocol], redraws) for protocol in PROTOCOLS}
+    of = functools.cache(lambda: _digest(train, *asked, *negatives.values()))
+    return Asked(train, asked, negatives, lambda scorer: _kept(runs, scorer, of) if runs is not None else None)
+
+
+def _kept(runs: pathlib.Path, scorer: Scorer, of: Callable[[], str]) -> pathlib.Path | None:
+    """The file of what a scorer says, should it be slow, of people and items; `of` is a digest of these."""
+    folder = place(runs, f"usersim-{type(scorer).__name__}", scorer, of()) if getattr(scorer, "slow", False) else None
+    return folder and folder.with_suffix(".npy")
+
+
+def _digest(*parts: Any) -> str:
+    """Of arrays, records of them, and what `repr` tells apart."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if dataclasses.is_dataclass(part):
+            digest.update(_digest(*(getattr(part, field.name) for field in dataclasses.fields(part))).encode())
+        elif isinstance(part, np.ndarray) and part.dtype != object:
+            digest.update(repr((part.dtype.str, part.shape)).encode() + np.ascontiguousarray(part).tobytes())
+        else:
+            digest.update(repr(part).encode() + b"\0")
+    return digest.hexdigest()
 
 
 def _check(given: Given, redraws: int) -> Iterator[Row]:

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from jaxreco import files, registry
 from jaxreco.errors import JaxrecoError
+from jaxreco.progress import saying
 
 
 def add(app: typer.Typer) -> None:
@@ -39,7 +39,9 @@ def bench_command(
     seeds: Annotated[int | None, typer.Option(min=1, help="Training seeds, for benchmarks that train.")] = None,
     updates: Annotated[int | None, typer.Option(min=1, help="Updates of a training.")] = None,
     users: Annotated[int | None, typer.Option(min=2, help="Users of the tables.")] = None,
-    runs: Annotated[pathlib.Path | None, typer.Option(help="Folder where trained agents are kept.")] = None,
+    runs: Annotated[
+        pathlib.Path | None, typer.Option(help="Folder where agents and users that were fitted are kept.")
+    ] = None,
     plot: Annotated[pathlib.Path | None, typer.Option(metavar="FILE.png", help="Draw what was found.")] = None,
     split: Annotated[
         str | None, typer.Option(metavar="validation|test", help="Whom real data is tested on.  [default: validation]")
@@ -78,12 +80,8 @@ def bench_command(
             continue
         if lacking:
             raise JaxrecoError(f"The benchmark {name} needs --{lacking[0]}: add it.")
-        with Console(stderr=True).status(each) as status:
-            report = run(
-                quick=quick,
-                say=lambda text, each=each, status=status: status.update(escape(f"{each}: {text}")),
-                **{option: value for option, value in chosen.items() if option in accepted},
-            )
+        with saying(each) as say:
+            report = run(quick=quick, say=say, **{option: chosen[option] for option in chosen if option in accepted})
         report.show(console)
         console.print()
         reports.append(report)

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,22 +31,39 @@ Array = jax.Array
 SMALL = dict(n_items=60, n_creators=8, n_users=32, slate_size=4, history_length=12)
 
 
+# Most of the time goes into compiling. XLA's older emitters and one LLVM module a program make that three times as quick, and programs
+# slower. Who sets XLA_FLAGS, be it to nothing, has programs compiled as users have them: `test_bits` does it for what promises bits.
+QUICKLY = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep compiled programs between runs, beside pytest's own cache, which git ignores."""
-    jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))  # type: ignore[union-attr]
+    """Compile soon, and keep compiled programs between runs, beside pytest's own cache, which git ignores."""
+    assert config.cache is not None
+    jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    if "XLA_FLAGS" not in os.environ and _known(config.cache, QUICKLY):
+        os.environ |= {"XLA_FLAGS": QUICKLY, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # in processes that tests start too
+    if os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS") == "1":
+        jax.config.update("jax_disable_most_optimizations", True)
 
 
-# Most of the time goes into compiling, and half of that into making programs fast. Files that promise the same bits for any number of
-# users, devices or chunks are compiled as users have it: vectorised sums are what could break that.
-AS_USERS_HAVE_IT = ("test_evaluation", "test_lanes", "test_learned_user", "test_rollout", "test_testing")
+def _known(cache: pytest.Cache, flags: str) -> bool:
+    """Whether this XLA knows the flags: it ends the process where it does not."""
+    name = f"xla/{jax.lib.__version__}/{flags}"
+    found = cache.get(name, None)
+    if found is None:
+        tried = subprocess.run(
+            [sys.executable, "-c", "import jax; jax.devices()"], env={**os.environ, "XLA_FLAGS": flags}, capture_output=True
+        )  # fmt: skip
+        found = tried.returncode == 0
+        cache.set(name, found)
+    return bool(found)
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _programs(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Compile soon, and let go of programs after each file: kept, they fill gigabytes by the end. What is needed again is on disk."""
-    jax.config.update("jax_disable_most_optimizations", request.module.__name__ not in AS_USERS_HAVE_IT)
+def _programs() -> Iterator[None]:
+    """Let go of programs after each file: kept, they fill gigabytes by the end. What is needed again is on disk."""
     yield
     jax.clear_caches()
     gc.collect()

@@ -49,6 +49,7 @@ def test_everybody_finishes_at_the_horizon(random_life: evaluation.Life) -> None
     assert 0 < random_life.overlap < 1
 
 
+@pytest.mark.bits
 def test_same_key_same_life(world: Any, key: Array, random_life: evaluation.Life) -> None:
     again = lived(world, key, "random")
     for one, other in zip(jax.tree.leaves(random_life.tally), jax.tree.leaves(again.tally), strict=True):
@@ -67,6 +68,7 @@ def test_same_key_same_users_under_another_agent(world: Any, key: Array) -> None
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.bits
 def test_few_lanes_tell_the_same_lives(world: Any, key: Array, random_life: evaluation.Life) -> None:
     shares: list[float] = []
     few = lived(world, key, "random", progress=shares.append, lanes=2)
@@ -77,6 +79,7 @@ def test_few_lanes_tell_the_same_lives(world: Any, key: Array, random_life: eval
     assert len(shares) > 3
 
 
+@pytest.mark.bits
 def test_the_order_of_lanes_changes_no_life(world: Any, key: Array, random_life: evaluation.Life) -> None:
     order = evaluation.longest_first([random_life])
     assert order is not None

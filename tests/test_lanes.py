@@ -51,6 +51,7 @@ def played(stage: Stage, lanes: Lanes, memory: Any, turns: int) -> tuple[Lanes, 
     return lanes, memory, slates, infos
 
 
+@pytest.mark.bits
 def test_lives_of_a_rollout(world: tuple[Any, Any], key: Array) -> None:
     """Slates, deeds, tallies and states; episodes end on the way, and the agent's memory begins anew."""
     stage = Stage.of(key, *world, Pages(), None, LANES)
@@ -71,12 +72,14 @@ def test_lives_of_a_rollout(world: tuple[Any, Any], key: Array) -> None:
     np.testing.assert_array_equal(np.where(ended[-1], 0, memory), ran.memory)
 
 
+@pytest.mark.bits
 def test_small_tiles_of_an_agent_change_nothing(world: tuple[Any, Any], key: Array) -> None:
     whole, parts = (Stage.of(key, *world, Pages(tile), None, LANES) for tile in (LANES, 2))
     for one, other in zip(played(whole, *whole.begin([3]), 4)[2], played(parts, *parts.begin([3]), 4)[2], strict=True):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.bits
 def test_a_lane_given_to_another_user(world: tuple[Any, Any], key: Array) -> None:
     stage = Stage.of(key, *world, Pages(), None, LANES)
     lanes, memory, _, _ = played(stage, *stage.begin(range(LANES)), 4)

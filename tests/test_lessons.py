@@ -102,13 +102,13 @@ def test_the_loss_by_hand(key: Array) -> None:
     start = initial(key, env, params, both, (agent_params, None), users=8)
     ran = rollout(key, env, params, both, (agent_params, None), users=8, turns=4, start=start, trajectory=True)
     total, memory, net = 0.0, jax.vmap(lambda _: agent.reset(agent_params))(jnp.arange(8)), agent_params.net
-    trajectory = ran.trajectory
+    trajectory, look = ran.trajectory, jax.jit(agent._look)
     assert trajectory is not None
     for user in range(8):
         one = jax.tree.map(lambda x, user=user: x[user], memory)
         for turn in range(4):
             obs = jax.tree.map(lambda x, turn=turn, user=user: x[turn, user], trajectory.obs)
-            judged, one, _ = agent._look(agent_params, one, obs, params.catalog)
+            judged, one, _ = look(agent_params, one, obs, params.catalog)
             cooler = (agent_params.described.membership, net.cooling[...])
             total -= float(plackett_luce.log_prob(judged.logits, jnp.array([7, 2, 9]), *cooler)[0].sum())
     assert not (trajectory.terminated | trajectory.truncated).any()

@@ -74,6 +74,7 @@ def user(life: Rollout, i: int) -> Any:
 # -- bit for bit ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.bits
 def test_users_live_alike_among_1_7_and_300(world: Any, key: Array, seven: Rollout) -> None:
     assert_same_bits(user(seven, 0), user(live(world, key, 1), 0))
     many = live(world, key, 300)
@@ -83,6 +84,7 @@ def test_users_live_alike_among_1_7_and_300(world: Any, key: Array, seven: Rollo
         assert_same_bits(user(seven, 0), user(seven, 3))
 
 
+@pytest.mark.bits
 def test_a_run_cut_into_chunks_is_the_whole_run(world: Any, key: Array, begun: Rollout) -> None:
     whole = live(world, key, 7, start=begun)
     parts, now, compiled = [], begun, []
@@ -96,6 +98,7 @@ def test_a_run_cut_into_chunks_is_the_whole_run(world: Any, key: Array, begun: R
     assert np.asarray(now.turn).tolist() == [TURNS] * 7
 
 
+@pytest.mark.bits
 def test_a_repeated_run_is_the_first(world: Any, key: Array, seven: Rollout) -> None:
     assert_same_bits(seven, live(world, key, 7))
 
@@ -128,7 +131,7 @@ def lives_elsewhere(devices: list[int], *arguments: str) -> list[str]:
     """Digests of one rollout in processes of their own, side by side, each with so many host devices."""
 
     def start(count: int) -> subprocess.Popen[str]:
-        flags = f"--xla_force_host_platform_device_count={count}"
+        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"
         where = {"XLA_FLAGS": flags, "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir)}  # type: ignore[attr-defined]
         command = [sys.executable, "-c", LIVE, *arguments]
         return subprocess.Popen(
@@ -145,6 +148,7 @@ def lives_elsewhere(devices: list[int], *arguments: str) -> list[str]:
     return digests
 
 
+@pytest.mark.bits
 def test_two_devices_and_more_users_in_another_process_give_the_same_bits(seven: Rollout) -> None:
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(seven.trajectory):

@@ -262,6 +262,40 @@ def test_the_fitted_user_and_what_it_adds_are_rows_of_the_full_protocol(
         assert less["always_yes"] == pytest.approx(less[None] - 0.5)
 
 
+@dataclasses.dataclass(frozen=True)
+class Slow(Spy):
+    """Says something of each item, and tells who fitted it."""
+
+    slow = True
+
+    def scores(self, history: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        return np.sin(candidates + history[:, -1:]).astype(np.float32)
+
+
+@pytest.mark.usefixtures("small")
+def test_what_slow_users_said_is_kept(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = Slow()
+    monkeypatch.setattr(rows, "closed_rows", lambda *args: {"ease": Best((spy,)), "blend": Best((spy,))})
+    monkeypatch.setattr(rows, "BASELINES", ("ease",))
+
+    def run(fits: int, **options: Any) -> list[usersim.Row]:
+        spy.seen.clear()
+        report = usersim.run(data=data, dataset="lastfm-sequences", folds=2, runs=tmp_path / "a" / "runs", **options)
+        assert len(spy.seen) == fits
+        return report.rows
+
+    found = run(4, redraws=2)
+    assert run(0, redraws=2) == found
+    (one, *others) = (tmp_path / "a" / "runs").iterdir()
+    assert len(others) == 3
+    one.write_bytes(one.read_bytes()[:200])  # as a full disk leaves it
+    assert run(1, redraws=2) == found
+    run(4, redraws=1)  # other negatives
+    plays = data / "lastfm-sequences" / "train.jsonl"
+    plays.write_text("".join(plays.read_text().splitlines(keepends=True)[:-1]))
+    run(4, redraws=2)
+
+
 @pytest.mark.parametrize("scorer", [learned.Transformer(epochs=1), mechanistic.Mechanistic(epochs=1)])
 def test_a_fitted_user_scores_candidates_whatever_stands_beside_them(data: Path, scorer: Any) -> None:
     log = usersim.read_set(data / "lastfm-sequences", "lastfm-sequences").log

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import numpy as np
@@ -23,6 +24,8 @@ class Transformer:
 
     epochs: int | None = None
     seed: int = 0
+
+    slow: ClassVar[bool] = True  # to fit: what it says is worth keeping
 
     def fit(self, train: Log) -> Foreseeing:
         """By maximum likelihood; a tenth of the people of the log are held back and say when to stop."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,8 @@ class Mechanistic:
 
     epochs: int = 6
     seed: int = 0
+
+    slow: ClassVar[bool] = True  # to fit: what it says is worth keeping
 
     def fit(self, train: Log) -> Choosing:
         """By maximum likelihood with a prior; the log's times are left out, for histories have none."""

@@ -7,11 +7,13 @@ fitted again, to the whole training part, and asked about the people who are tes
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
+from jaxreco import files
 from jaxreco.data.log import Log
 from jaxreco.errors import DataError
 from jaxreco.usersim import decisions, logistic
@@ -24,9 +26,15 @@ from jaxreco.usersim.scorers import Closed, Scorer
 class Asked:
     """People and items that scorers are asked about, and a log without those people, which they are fitted to: once each."""
 
-    def __init__(self, train: Log, cases: Cases, negatives: Mapping[str, np.ndarray]) -> None:
-        """Negatives i32[R, M, N] by protocol, -1 for none."""
-        self.train, self.cases, self.protocols = train, cases, tuple(negatives)
+    def __init__(
+        self,
+        train: Log,
+        cases: Cases,
+        negatives: Mapping[str, np.ndarray],
+        place: Callable[[Scorer], pathlib.Path | None] = lambda scorer: None,
+    ) -> None:
+        """Negatives i32[R, M, N] by protocol, -1 for none. `place`: the file in which a scorer's answers are kept, if they are."""
+        self.train, self.cases, self.protocols, self._place_of = train, cases, tuple(negatives), place
         self._shapes = {protocol: drawn.shape for protocol, drawn in negatives.items()}
         tables = [cases.positives, *(np.concatenate(list(drawn), axis=1) for drawn in negatives.values())]
         ends = np.cumsum([table.shape[1] for table in tables])
@@ -42,10 +50,23 @@ class Asked:
         Raises DataError for scores that are not a number for each candidate.
         """
         if scorer not in self._said:
-            self._said[scorer] = self._ask(scorer)
+            self._said[scorer] = self._kept(scorer)
         redraws, n_users, width = self._shapes[protocol]
         negative = self._said[scorer][:, self._columns[protocol]].reshape(n_users, redraws, width)
         return Scores(self._said[scorer][:, : self.cases.positives.shape[1]], negative.transpose(1, 0, 2))
+
+    def _kept(self, scorer: Scorer) -> np.ndarray:
+        """What it said before, or says now; a file that cannot be read is written again."""
+        path = self._place_of(scorer)
+        if path is None:
+            return self._ask(scorer)
+        try:
+            return np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            said = self._ask(scorer)
+        with files.written_whole(path) as file:
+            np.save(file, said, allow_pickle=False)
+        return said
 
     def _ask(self, scorer: Scorer) -> np.ndarray:
         """f32[M, ...]: a column for each positive and negative, NaN for none."""
