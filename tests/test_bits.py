@@ -18,4 +18,4 @@ def test_promises_hold_in_optimised_programs() -> None:
     command = [sys.executable, "-m", "pytest", "-m", "bits and not slow", "-p", "no:xdist", *files]
     done = subprocess.run(command, cwd=here.parent, env={**clean, "XLA_FLAGS": ""}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert "12 passed" in done.stdout, done.stdout[-500:]
+    assert "10 passed" in done.stdout, done.stdout[-500:]

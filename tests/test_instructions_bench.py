@@ -69,7 +69,7 @@ def test_interval_over_seeds_is_student_s() -> None:
     assert over.high - over.value == pytest.approx(4.303 * 2.0 / np.sqrt(3.0), rel=1e-4)
 
 
-@pytest.mark.parametrize("gain", [1.0, 3.0])
+@pytest.mark.parametrize("gain", [pytest.param(1.0, marks=pytest.mark.slow), 3.0])
 def test_to_annoy_and_then_honour_never_pays(gain: float) -> None:
     env, params = jaxreco.make("Feed-v0", n_items=300, n_creators=20, n_users=128, slate_size=4, history_length=12)
     params = params.replace(horizon_hours=168.0, user=params.user.replace(honour_gain=gain, voice_bias=3.0))

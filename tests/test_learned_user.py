@@ -264,8 +264,7 @@ def test_heads_say_what_is_data(plain, told):
     assert {name for name, source in heads.items() if source == "data"} == set(CLASSES)
 
 
-@pytest.mark.bits
-@pytest.mark.parametrize("which", ["plain", "told"])
+@pytest.mark.parametrize("which", ["plain", pytest.param("told", marks=pytest.mark.bits)])
 def test_a_life_is_the_same_among_any_number_of_users(which, request):
     env, params, _ = request.getfixturevalue(which)
     key = jax.random.key(1)

@@ -81,7 +81,7 @@ def test_all_sets_and_protocols(data: Path) -> None:
 class Spy:
     """Keeps whom it learned from, and what it was asked."""
 
-    seen: Any = dataclasses.field(default_factory=list, compare=False)
+    seen: Any = dataclasses.field(default_factory=list, compare=False, repr=False)
 
     def fit(self, train: Log) -> Spy:
         self.seen.append(set(train.user.tolist()))
