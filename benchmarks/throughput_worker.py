@@ -58,7 +58,8 @@ def measure(spec: Spec) -> dict[str, Any]:
         "XLA_FLAGS": " ".join([*flags, f"{runtime.FLAG}={spec.devices}"]),
         "JAX_ENABLE_COMPILATION_CACHE": "false",  # compile seconds are those of a first run
     }
-    command = [sys.executable, "-m", MODULE, json.dumps(dataclasses.asdict(spec))]
+    # -P: in a checkout, a copy of jaxreco that is installed elsewhere is still the one that runs.
+    command = [sys.executable, "-P", "-m", MODULE, json.dumps(dataclasses.asdict(spec))]
     try:
         ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:
