@@ -153,7 +153,7 @@ def test_the_best_evaluation_is_kept_and_is_what_the_table_is_about(trained):
     again = loop.watch(job, agent_params)
     assert again["eval_reward"] == rewards[best - 1]
     protocol = json.loads((trained / "table.json").read_text())["protocol"]
-    assert f"training seed 0, best at update {best} of 4, temperature" in protocol
+    assert f"training seed 0, as of update {best} of 4, temperature" in protocol
 
 
 def found_run(folder: pathlib.Path) -> Any:
@@ -177,7 +177,7 @@ def test_patience_ends_a_run_early_and_resume_does_not_go_on(trained, tmp_path, 
     before = leaves(tmp_path / "run")
     done("train", "--resume", tmp_path / "run")
     assert leaves(tmp_path / "run") == before
-    assert "best at update 1 of 4" in json.loads((tmp_path / "run" / "table.json").read_text())["protocol"]
+    assert "as of update 1 of 4" in json.loads((tmp_path / "run" / "table.json").read_text())["protocol"]
 
 
 # -- what went wrong -----------------------------------------------------------------------------------------

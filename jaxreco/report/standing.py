@@ -210,10 +210,10 @@ class Standing:
         )
 
     def _trained(self) -> str:
-        """What was trained: the parameters are those of each seed's best evaluation."""
+        """What was trained: the parameters are those of each seed's best evaluation, of a run without any its last."""
         made = self.made
         seed, best, temperature = (", ".join(map(str, made[name])) for name in ("seeds", "best", "temperature"))
-        return f"training seed {seed}, best at update {best} of {made['updates']}, temperature {temperature}"
+        return f"training seed {seed}, as of update {best} of {made['updates']}, temperature {temperature}"
 
     def to_json(self) -> dict[str, Any]:
         """The table in the format of all of jaxreco's results."""
