@@ -59,7 +59,7 @@ def as_it_learns(name: str, config: TrainConfig) -> TrainConfig:
 
 
 def place(runs: pathlib.Path | None, name: str, *made_by: Any) -> pathlib.Path | None:
-    """The folder of a trained agent under a folder of runs: by its name, the code, and all else that makes it what it is."""
+    """Where under a folder of runs something that was trained is kept: by its name, the code, and all else that makes it what it is."""
     if runs is None:
         return None
     return runs / f"{name}-{hashlib.sha256(repr((_sources(), *made_by)).encode()).hexdigest()[:12]}"

@@ -87,7 +87,7 @@ def run(
       quick: closed forms alone, by the whole protocol; else the fitted user too, and what it adds to them.
       data: the folder that holds the data sets' folders. split: "validation" or "test".
       test: JSON lines of users to judge by instead, of one data set. dataset: its name, or the only one to run.
-      runs: folder where the answers of users who are slow to fit are kept: a benchmark that was stopped goes on there.
+      runs: folder where the answers of users who are slow to fit are kept: after a stop they are not fitted again.
       redraws, folds: instead of those of the protocol.
 
     Raises DataError for data that is missing or broken, a split or data set that is not there.
@@ -260,13 +260,14 @@ def _asked(train: Log, asked: Cases, redraws: int, runs: pathlib.Path | None = N
     weights = {"uniform": np.ones(train.n_items), "matched": np.bincount(train.item, minlength=train.n_items)}
     negatives = {protocol: draws(asked, weights[protocol], redraws) for protocol in PROTOCOLS}
     of = functools.cache(lambda: _digest(train, *asked, *negatives.values()))
-    return Asked(train, asked, negatives, lambda scorer: _kept(runs, scorer, of) if runs is not None else None)
+    return Asked(train, asked, negatives, lambda scorer: _kept(runs, scorer, of))
 
 
-def _kept(runs: pathlib.Path, scorer: Scorer, of: Callable[[], str]) -> pathlib.Path | None:
-    """The file of what a scorer says, should it be slow, of people and items; `of` is a digest of these."""
-    folder = place(runs, f"usersim-{type(scorer).__name__}", scorer, of()) if getattr(scorer, "slow", False) else None
-    return folder and folder.with_suffix(".npy")
+def _kept(runs: pathlib.Path | None, scorer: Scorer, of: Callable[[], str]) -> pathlib.Path | None:
+    """The file of what a scorer says, should it be slow and files be kept, of people and items; `of` gives a digest of these."""
+    if runs is None or not getattr(scorer, "slow", False):
+        return None
+    return place(runs, f"usersim-{type(scorer).__name__}", scorer, of())
 
 
 def _digest(*parts: Any) -> str:

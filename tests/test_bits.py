@@ -7,15 +7,12 @@ import pathlib
 import subprocess
 import sys
 
-FILES = ("test_rollout", "test_lanes", "test_evaluation", "test_learned_user")
-
 
 def test_promises_hold_in_optimised_programs() -> None:
     """`pytest -m bits` in a process of its own, with XLA as it comes."""
     here = pathlib.Path(__file__).parent
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "JAX_DISABLE"))}
-    files = [str(here / f"{file}.py") for file in FILES]
-    command = [sys.executable, "-m", "pytest", "-m", "bits and not slow", "-p", "no:xdist", *files]
+    command = [sys.executable, "-m", "pytest", "-m", "bits and not slow", "-p", "no:xdist", str(here)]
     done = subprocess.run(command, cwd=here.parent, env={**clean, "XLA_FLAGS": ""}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert "10 passed" in done.stdout, done.stdout[-500:]
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]  # 5 where no test was found
+    assert "skipped" not in done.stdout, done.stdout[-500:]

@@ -148,6 +148,7 @@ def lives_elsewhere(devices: list[int], *arguments: str) -> list[str]:
     return digests
 
 
+@pytest.mark.bits
 def test_two_devices_and_more_users_in_another_process_give_the_same_bits(seven: Rollout) -> None:
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(seven.trajectory):

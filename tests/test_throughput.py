@@ -134,7 +134,10 @@ def test_interpreters_are_found_beside_the_folder_by_variable_and_by_option(peer
         rivals.interpreters(peers, "sardine=/nowhere")
 
 
-def test_one_measurement_in_its_own_process():
+def test_one_measurement_in_its_own_process(tmp_path, monkeypatch):
+    """Of this copy of jaxreco, wherever the command is run: a checkout has a folder of that name."""
+    (tmp_path / "jaxreco.py").write_text("raise ImportError('another copy')")
+    monkeypatch.chdir(tmp_path)
     spec = Spec("slates", users=8, repeats=2, seconds=0.01, devices=2, world_options={"n_items": 30, "n_users": 4})
     result = throughput_worker.measure(spec)
     assert "skipped" not in result, result

@@ -55,7 +55,7 @@ class Standing:
     Args:
       lives: by agent, in the order of the rows. ours: the trained agent's row.
       made: what the protocol line and the JSON say of how it was made: world, users, commit, versions, device, wall_s and the
-        like; seeds, the updates as of which they were best, and their temperatures are lists.
+        like; seeds, the updates as of which they are, and their temperatures are lists.
       seeds: lives under our agent as each of several seeds has trained it, all of the same users; `lives` has the first of them.
     """
 

@@ -33,7 +33,10 @@ class Fitted(Protocol):
 
 
 class Scorer(Protocol):
-    """Something that can be fitted to people's events. Equal scorers are fitted once: it is a frozen dataclass, or hashes as one."""
+    """Something that can be fitted to people's events. Equal scorers are fitted once: it is a frozen dataclass, or hashes as one.
+
+    A class whose `slow` is true may have what it says kept in a file, by its `repr`.
+    """
 
     def fit(self, train: Log) -> Fitted:
         """Learn from all events of a log; those who are asked about later are not in it."""
